@@ -59,7 +59,7 @@ SERVERS: dict[str, Callable[[], BrokerServer]] = {
     "Redis, appendfsync always": RedisServer,
     "Redis, appendfsync everysec (its default)": lambda: RedisServer(settings={"appendfsync": "everysec"}),
     "RabbitMQ, quorum queues": RabbitmqServer,
-    "RabbitMQ, streams": lambda: RabbitmqServer(queues="stream"),
+    "RabbitMQ, streams": lambda: RabbitmqServer(options="queues=stream"),
     "Kafka, flush.messages 1, linger.ms 0": KafkaServer,
     "Kafka, flush.messages 1, linger.ms 0, transactions off": IdempotentKafka,
 }

@@ -44,7 +44,7 @@ SERVERS: dict[str, Callable[[], BrokerServer]] = {
     "NATS, sync_interval always": NatsServer,
     "Redis, appendfsync always": RedisServer,
     "RabbitMQ, quorum queues": RabbitmqServer,
-    "RabbitMQ, streams": lambda: RabbitmqServer(queues="stream"),
+    "RabbitMQ, streams": lambda: RabbitmqServer(options="queues=stream"),
     "Kafka, flush.messages 1, linger.ms 0": KafkaServer,
 }
 

@@ -144,6 +144,14 @@ class TestRabbitmqBrokerWithStreams(BrokerContract):
         return f"{rabbitmq_server.url}?queues=stream"
 
 
+class TestRabbitmqBrokerWithoutOrder(BrokerContract):
+    """Without the tests of outages, in which queues of both kinds are the same."""
+
+    @pytest.fixture
+    def url(self, rabbitmq_server: RabbitmqServer) -> str:
+        return f"{rabbitmq_server.url}?order=none"
+
+
 class TestRabbitmqBrokerWithTls(BrokerContract):
     """Without the tests of outages, in which TLS makes no difference."""
 

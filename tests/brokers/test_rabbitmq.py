@@ -318,6 +318,25 @@ async def test_queue_without_single_active_consumer_has_no_consumer(opened: Open
         await opened.consumer(await opened.broker())
 
 
+async def test_queue_without_order_has_several_consumers_and_each_message_goes_to_one(opened: Opened) -> None:
+    broker = await opened.broker(lanes=1, options="?order=none")
+    consumers = [await opened.consumer(await opened.broker(options="?order=none"), maximum_batch=1) for _ in range(3)]
+
+    await publish(await opened.publisher(broker), *[message(number) for number in range(9)])
+
+    found = [[each.body for each in await received(consumer)] for consumer in consumers * 3]
+    assert sorted(found) == [[str(number).encode()] for number in range(9)]
+    assert [await each.receive(0.2) for each in consumers] == [None, None, None]
+    assert broker.features.order == "none"
+
+
+async def test_queue_with_single_active_consumer_has_no_consumer_without_order(opened: Opened) -> None:
+    await opened.broker(lanes=1)
+
+    with pytest.raises(TopologyMismatch, match="with x-single-active-consumer: only one consumer"):
+        await opened.consumer(await opened.broker(options="?order=none"))
+
+
 async def test_queue_of_another_kind_has_no_consumer(opened: Opened) -> None:
     broker = await opened.broker(lanes=1, options="?queues=stream")
 
@@ -520,7 +539,7 @@ async def test_path_is_the_virtual_host(rabbitmq_server: RabbitmqServer) -> None
         await open_broker(f"{rabbitmq_server.url}/other")
 
 
-@pytest.mark.parametrize("url", ["amqp://127.0.0.1?queues=classic", "amqp://127.0.0.1?heartbeat=5"])
-async def test_option_that_is_wrong_or_would_be_ignored_is_refused(url: str) -> None:
+@pytest.mark.parametrize("options", ["queues=classic", "heartbeat=5", "order=any", "queues=stream&order=none"])
+async def test_option_that_is_wrong_or_would_be_ignored_is_refused(options: str) -> None:
     with pytest.raises(UsageError, match="Nothing was opened"):
-        await open_broker(url)
+        await open_broker(f"amqp://127.0.0.1?{options}")

@@ -6,8 +6,10 @@ fails at random after its effects.
 
 import os
 import random
+from typing import cast
 
 import fait
+from fait._delivery.inbox.received_event import ReceivedEvent
 from tests.fleet.app import pause
 
 TOPIC = "orders"
@@ -65,7 +67,10 @@ stock.include(Reserved)
     batch=20, concurrency=4, on_failure=RETRY_FOREVER,
 )  # fmt: skip
 async def reserve(event: Placed, ctx: fait.Context) -> None:
-    key = ctx.envelope.stream
+    message = cast("ReceivedEvent", ctx.envelope.recorded_event).received
+    assert message is not None
+    assert message.provenance is not None
+    key = message.provenance.key  # without order, the message's order key is another one
     ctx.execute("INSERT INTO effects (key, number) VALUES ($1, $2)", key, event.number)
     await ctx.publish(Reserved(event.number), stream=f"stock-{key}")
     await pause()  # so that a process is often killed or stopped between an effect and its record

@@ -241,6 +241,9 @@ class Round:
         async with stock.open(databases.stock.url, run="elsewhere") as inventory:
             reservations = [each async for each in inventory.events() if isinstance(each.event, Reserved)]
         effects = [(key, number) for key, number in await databases.stock.fetch(_EFFECTS)]
+        reserved = [(each.stream.partition("-")[2], each.event.number) for each in reservations]
+        if not self._tested.ordered:  # only what took effect is compared, and how often
+            effects, reserved = sorted(effects), sorted(reserved)
         parked = {each.key: each.next_position for each in failures}
         messages, repeats = await self._messages(_count_published(events, parked))
         results = Results(
@@ -251,7 +254,7 @@ class Round:
             messages=messages,
             repeats=repeats or bool(self._plan.naive),
             effects=effects,
-            reservations=[(each.stream.partition("-")[2], each.event.number) for each in reservations],
+            reservations=reserved,
         )
         self._report_results(results)
         for line in [line for group in self._services.values() for each in group for line in each.serious_lines()]:

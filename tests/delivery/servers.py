@@ -13,7 +13,14 @@ from msgspec import Struct
 
 from tests.brokers.proxy import Proxy
 from tests.fleet.run import Database, PostgresDatabase, SqliteDatabase
-from tests.relay.published import KafkaUnderTest, NatsUnderTest, RabbitmqUnderTest, RedisUnderTest, ServerUnderTest
+from tests.relay.published import (
+    KafkaUnderTest,
+    NatsUnderTest,
+    RabbitmqUnderTest,
+    RedisUnderTest,
+    ServerUnderTest,
+    UnorderedRabbitmqUnderTest,
+)
 from tests.servers.kafka import KafkaServer
 from tests.servers.nats import NatsServer
 from tests.servers.postgres import PostgresServer
@@ -24,6 +31,7 @@ BROKERS: Mapping[str, Callable[[], ServerUnderTest]] = {
     "kafka": lambda: KafkaUnderTest(KafkaServer()),
     "nats": lambda: NatsUnderTest(NatsServer()),
     "rabbitmq": lambda: RabbitmqUnderTest(RabbitmqServer()),
+    "rabbitmq-unordered": lambda: UnorderedRabbitmqUnderTest(RabbitmqServer(options="order=none")),
     "redis": lambda: RedisUnderTest(RedisServer(settings={"proto-max-bulk-len": f"{1 << 20}"})),
 }
 """The brokers by name; each call starts a server."""

@@ -103,6 +103,6 @@ def test_history_of_a_key_says_what_became_of_each_event() -> None:
 
 def _require(broker: str, request: pytest.FixtureRequest) -> None:
     """Skip the test if a server is not installed."""
-    request.getfixturevalue(f"{broker}_servers")
+    request.getfixturevalue(f"{broker.partition('-')[0]}_servers")
     if 18 not in installations():
         missing("PostgreSQL 18")

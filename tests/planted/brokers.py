@@ -203,6 +203,13 @@ FAULTS = [
         f"{RABBITMQ}queue_without_single_active_consumer_has_no_consumer",
     ),
     Mutant(
+        "a RabbitMQ queue of which one consumer gets all messages is read by several",
+        "_delivery/brokers/rabbitmq/settings.py",
+        "single-active-consumer-without-order",
+        "if False:",
+        f"{RABBITMQ}queue_with_single_active_consumer_has_no_consumer_without_order",
+    ),
+    Mutant(
         "limits of RabbitMQ queues are not reported",
         "_delivery/brokers/rabbitmq/settings.py",
         "limits-of-queues-ignored",

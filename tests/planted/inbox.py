@@ -7,9 +7,31 @@ MEMORY = "tests/contract/test_stores.py::TestMemoryPorts::test_"
 POSTGRES = "tests/contract/test_stores.py::TestPostgresPorts::test_"
 CONSUMER = "tests/inbox/test_consumer.py::test_"
 SOURCE = "tests/inbox/test_source.py::test_"
+COMPETING = "tests/inbox/test_competing.py::test_"
 START = "tests/inbox/test_start.py::test_"
 
 FAULTS = [
+    Mutant(
+        "without order, an event at a lower position than an earlier one counts as handled",
+        "_delivery/inbox/source.py",
+        "positions-compared-without-order",
+        "pass",
+        COMPETING + "event_that_is_published_again_takes_effect_once_without_order[sqlite]",
+    ),
+    Mutant(
+        "without order, a failed message has the key of a range of another worker",
+        "_delivery/inbox/source.py",
+        "failed-message-of-another-range",
+        "return next(keys)",
+        COMPETING + "each_message_has_an_order_key_of_its_own_in_the_range_that_received_it",
+    ),
+    Mutant(
+        "ranges of a consumer that have received different numbers of messages are never merged",
+        "_subscriptions/processor_group.py",
+        "received-ranges-not-aligned",
+        "if False:",
+        COMPETING + "process_that_ends_leaves_its_messages_to_others_and_ranges_are_merged[sqlite]",
+    ),
     Mutant(
         "done messages are acknowledged a second later, at a broker that delivers no others before",
         "_delivery/inbox/source.py",

@@ -55,6 +55,8 @@ class TestedBroker(ABC):
     __test__ = False
     limited_bytes: ClassVar[int]
     """Size of a body that a limited broker refuses."""
+    ordered: ClassVar[bool] = True
+    """Whether the messages of a key are delivered in order."""
     repeats: ClassVar[bool] = False
     """Whether messages are there several times after an outage, because the broker stores no position."""
     kills: ClassVar[int] = 3
@@ -231,6 +233,10 @@ class RabbitmqUnderTest(ServerUnderTest):
 
     async def _limit(self, size: int) -> None:
         await self.server.control("eval", f"application:set_env(rabbit, max_message_size, {size}).")
+
+
+class UnorderedRabbitmqUnderTest(RabbitmqUnderTest):
+    ordered = False
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ def run() -> int:
         brokers = ["memory:demo"]
         # Each event has several consumers, as only streams of RabbitMQ can have.
         kinds = {nats: NatsServer, redis: RedisServer, kafka: KafkaServer}
-        kinds[rabbitmq] = partial(RabbitmqServer, queues="stream")
+        kinds[rabbitmq] = partial(RabbitmqServer, options="queues=stream")
         for module, start in kinds.items():
             if module.program() is None:
                 print(f"{module.__name__.rpartition('.')[2]} is not installed: {module.INSTALL}", file=sys.stderr)

@@ -33,7 +33,7 @@ class RabbitmqServer(BrokerServer):
         password: the password of the user `fait`; None: clients are the user `guest`, with its known password.
         certificate: accept only TLS connections, with this certificate.
         settings: others, by the names of RabbitMQ's configuration.
-        queues: kind of queues that the URL names, "quorum" or "stream".
+        options: options of the URL, such as "queues=stream".
 
     Raises:
         LookupError: it is not installed.
@@ -48,9 +48,9 @@ class RabbitmqServer(BrokerServer):
         password: str | None = None,
         certificate: Certificate | None = None,
         settings: Mapping[str, str] | None = None,
-        queues: str | None = None,
+        options: str = "",
     ) -> None:
-        self._options = f"?queues={queues}" if queues else ""
+        self._options = f"?{options}" if options else ""
         self._password = password
         self._certificate = certificate
         self._settings = dict(settings or {})

@@ -20,6 +20,9 @@ __all__ = ["RangePlan", "WorkerCounts", "plan_ranges"]
 MAX_RANGES: Final = 256
 """Maximum number of ranges into which a subscription is split."""
 
+RANGES_PER_WORKER: Final = 4
+"""Minimum number of ranges for each worker, so that all have about the same share."""
+
 SPLIT_DELAY: Final = 2
 """Number of lease durations for which there must be more workers before ranges are split: so long a worker that has
 crashed may be counted together with its successor."""
@@ -88,7 +91,7 @@ def _wanted_ranges(workers: int) -> int:
     """Return the number of ranges for a number of workers."""
     if workers <= 1:
         return 1
-    return min(MAX_RANGES, 1 << (4 * workers - 1).bit_length())
+    return min(MAX_RANGES, 1 << (RANGES_PER_WORKER * workers - 1).bit_length())
 
 
 def plan_ranges(

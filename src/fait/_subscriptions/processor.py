@@ -196,7 +196,7 @@ class Processor:
     def _lease_of_source(self) -> Lease:
         """Return the lease as its source sees it: a broker delivers unfinished messages again, with other numbers."""
         assert self.lease is not None
-        if self._run.definition.order_key != "message":
+        if not self._run.definition.is_received:
             return self.lease
         return replace(self.lease, position=self.lease.frontier, pending=())
 

@@ -15,9 +15,11 @@ from fait._store.ports.failures import KeyFailure
 from fait._store.ports.leases import Lease, Range, RegisteredWorker
 from fait._store.ports.registrations import SLOTS, RangeKey
 from fait._store.ports.store import Store
+from fait._store.ports.unit_of_work import RangeMove, UnitOfWork
 from fait._store.position_signal import PositionSignal
 from fait._subscriptions.event_source import OpenSource
-from fait._subscriptions.fleet import RangePlan, WorkerCounts, plan_ranges
+from fait._subscriptions.fleet import RANGES_PER_WORKER, RangePlan, WorkerCounts, plan_ranges
+from fait._subscriptions.lane import RangeLane
 from fait._subscriptions.processor import Processor
 from fait._subscriptions.subscription import Subscription, SubscriptionDefinition
 from fait._subscriptions.subscription_run import SubscriptionRun
@@ -210,6 +212,8 @@ class ProcessorGroup:
         at_least, at_most = self._counts.ranges_to_split(now), self._counts.ranges_to_merge(now)
         if self.definition.has_one_range:
             at_least = at_most = 1
+        elif self.definition.is_received:  # each range has a connection of its own
+            at_least, at_most = at_least // RANGES_PER_WORKER, max(1, at_most // RANGES_PER_WORKER)
         plan = plan_ranges(self.run.worker, peers, ranges, at_least, at_most)
         self._apply(plan)
         self._resume(ranges)
@@ -247,7 +251,7 @@ class ProcessorGroup:
     def _is_free_to_merge(self, key: RangeKey) -> bool:
         """Whether a range can be merged now: it has read the whole log, so that its neighbor does not wait for it."""
         work = self._processors[key].work if self._is_free_to_move(key) else None
-        return work is not None and not work.lane.more
+        return work is not None and (self.definition.is_received or not work.lane.more)
 
     def _start(self, seen: Range) -> None:
         """Start a processor of a range."""
@@ -294,10 +298,22 @@ class ProcessorGroup:
 
     async def _merge(self, lower: Range, upper: Range) -> None:
         processors = [self._processors.get(each.key) for each in (lower, upper)]
-        at = max((each.work.lane.cursor for each in processors if each and each.work), default=0)
+        lanes = [each.work.lane for each in processors if each and each.work]
+        at = None if self.definition.is_received else max((each.cursor for each in lanes), default=0)
         leases = await asyncio.gather(self._drain(lower.key, at=at), self._drain(upper.key, at=at))
         if leases[0] is not None and leases[1] is not None and not self._stop:
+            # fault: received-ranges-not-aligned
+            if self.definition.is_received:
+                await self._align(lanes)
             await self.run.store.leases.merge(leases[0], leases[1])
+
+    async def _align(self, lanes: Sequence[RangeLane]) -> None:
+        """Give ranges the same frontier. What they have not finished is delivered again, with new numbers."""
+        frontier = max(each.frontier for each in lanes)
+        for each in lanes:
+            lease = each.lease
+            move = RangeMove(lease.key, lease.fencing_token, lease.revision, frontier)
+            await self.run.store.recorder.record(UnitOfWork(move))
 
     async def _drain(self, key: RangeKey, *, keep_lease: bool = True, at: int | None = None) -> Lease | None:
         """Let a processor end. Returns its lease, if all events that it has taken up are finished."""

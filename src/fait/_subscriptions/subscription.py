@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 Start = Literal["beginning", "now"]
-OrderKey = Literal["stream", "own", "message", "all"]
+OrderKey = Literal["stream", "own", "message", "any", "all"]
 
 
 class SubscriptionDefinition(Struct, frozen=True):
@@ -45,7 +45,7 @@ class SubscriptionDefinition(Struct, frozen=True):
         policy: what follows a failure.
         order_key: what decides which events are handled in order: those of one "stream"; those with one key of the
             subscription's "own", such as the row of a read model; those with one key of a "message" from a broker, in
-            one range; or "all".
+            one range; none, because a broker delivers them in "any" order, to all ranges; or "all".
         concurrency: maximum number of calls that run at the same time in a process, each with events of another key.
         batch: maximum number of events that it handles in one call, recorded in one transaction.
         may_expire: whether events that it handles may expire.
@@ -69,6 +69,11 @@ class SubscriptionDefinition(Struct, frozen=True):
     def has_one_range(self) -> bool:
         """Whether one process does all of the work."""
         return self.order_key in ("all", "message")
+
+    @property
+    def is_received(self) -> bool:
+        """Whether events come from a broker: it delivers those that are not finished to the next owner of a range."""
+        return self.order_key in ("message", "any")
 
 
 class FailedKey(Struct, frozen=True):

@@ -5,7 +5,7 @@ once, however often the message is delivered.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final, Literal, cast, get_origin
@@ -23,7 +23,7 @@ from fait._delivery.inbox.source import InboxSource, SourceSpec
 from fait._delivery.wire.json_bounds import decode_json
 from fait._delivery.wire.received import ReceivedMessage
 from fait._delivery.wire.signature import check_key_variables, signing_keys
-from fait._errors import DeclarationError
+from fait._errors import DeclarationError, UsageError
 from fait._events.codec import Codec
 from fait._events.envelope import Envelope, RecordedEvent
 from fait._events.event import event_type
@@ -138,6 +138,7 @@ class MessageConsumer(Reactor):
         # Offsets mean nothing at another broker or for another topic.
         # fault: other-broker-read-from-old-offsets
         definition_hash = sha256(f"{consumer.destination} {consumer.topic}".encode()).hexdigest()
+        is_ordered = _options_of(consumer.destination).get("order") != "none"
         return SubscriptionDefinition(
             name=handler.name,
             kind="consumer",
@@ -146,7 +147,7 @@ class MessageConsumer(Reactor):
             policy=handler.policy,
             batch=handler.batch,
             concurrency=handler.concurrency,
-            order_key="message",
+            order_key="message" if is_ordered else "any",
         )
 
     def _reception(self) -> Reception:
@@ -169,6 +170,16 @@ class MessageConsumer(Reactor):
             return [Envelope(received.mapped.event, event)]
         assert received.received is not None
         return [Envelope(self._decoder(received.received), event)]
+
+
+def _options_of(destination: str) -> Mapping[str, str]:
+    """Return the options of a URL; none if a variable is missing in this process, which cannot run the consumer."""
+    from fait._delivery.brokers.destination import destination_of  # slow to import
+
+    try:
+        return destination_of(destination, os.environ).options
+    except UsageError:
+        return {}
 
 
 async def _open_broker(destination: str) -> Broker:

@@ -46,12 +46,14 @@ class ReceptionProgress:
         acknowledged: offsets up to which the messages of lanes are done, since the last look.
         stored: number of stored messages.
         floors_due: whether the next record stores the floors.
+        stores_offsets: whether records store the offsets of lanes: not those of several ranges that read the same ones.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.acknowledged: dict[Lane, str] = {}
         self.stored = 0
         self.floors_due = False
+        self.stores_offsets = True
         self._storing = 0
         self._storing_floors: Mapping[FloorKey, int] = {}
         self._clock = clock
@@ -109,6 +111,7 @@ class ReceptionProgress:
         # fault: id-not-stored
         ids = [each.identity for each in done if each.identity is not None]
         self._storing_floors = {**self._floors} if self.floors_due else {}
+        offsets = self._offsets(move) if self.stores_offsets else {}
         return InboxChanges(
             at=now,
             marks=[
@@ -117,7 +120,7 @@ class ReceptionProgress:
             ],
             floors=self._storing_floors,
             ids=ids,
-            offsets=[LaneOffset(lane.topic, lane.number, offset) for lane, offset in self._offsets(move).items()],
+            offsets=[LaneOffset(lane.topic, lane.number, offset) for lane, offset in offsets.items()],
             stored=stored,
             removed=[_removed(each, move) for each in failures if each.expected],
         )

@@ -10,15 +10,17 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from itertools import count
 from typing import Final, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from fait._broker_errors import BrokerUnavailable
 from fait._clock import Clock
 from fait._delivery.brokers.port import Broker, ConsumedBatch, ConsumedMessage, Consumer, ConsumerSpec, Lane
 from fait._delivery.inbox.progress import ReceptionProgress
-from fait._delivery.inbox.received_event import ReceivedEvent, Reception
+from fait._delivery.inbox.received_event import ReceivedEvent, Reception, bounded_text
 from fait._errors import Unavailable, UsageError
 from fait._events.append import Page
 from fait._events.envelope import RecordedEvent
@@ -35,6 +37,7 @@ from fait._store.ports.inbox import (
     MessageId,
 )
 from fait._store.ports.leases import Lease
+from fait._store.ports.registrations import slot_of
 from fait._subscriptions.failed_events import FailedPage
 from fait._telemetry import logger
 
@@ -101,7 +104,10 @@ class InboxSource:
         self._spec = spec
         self._inbox = inbox
         self._clock = clock
+        self._slots = range(lease.key.low, lease.high)
         self._number = lease.frontier
+        self._reception = spec.reception
+        self._is_ordered = True
         self._broker: Broker | None = None
         self._consumer: Consumer | None = None
         self.new: list[ReceivedEvent] = []
@@ -136,7 +142,7 @@ class InboxSource:
     def _stored_event(self, stored: InboxMessage) -> ReceivedEvent | None:
         message = ConsumedMessage(offset=stored.offset, key=stored.key, headers=stored.headers, body=stored.body)
         lane = Lane(stored.topic, stored.lane)
-        return self._spec.reception.event(stored.number, lane, message, stored.received_at, stored.order_key)
+        return self._reception.event(stored.number, lane, message, stored.received_at, stored.order_key)
 
     # Receiving
 
@@ -167,6 +173,10 @@ class InboxSource:
 
     async def _connect(self) -> Consumer:
         spec, self._broker = self._spec, await self._spec.open_broker()
+        self._is_ordered = self.progress.stores_offsets = self._broker.features.order == "lane"
+        if not self._is_ordered:  # a lower position may come after a higher one: only ids tell what is new
+            # fault: positions-compared-without-order
+            self._reception = replace(spec.reception, trusts=frozenset())
         self.progress.stored = await self._inbox.count_messages(spec.consumer)
         offsets = {Lane(each.topic, each.lane): each.offset for each in await self._inbox.offsets(spec.consumer)}
         lanes = await self._broker.lanes(spec.topic)
@@ -219,10 +229,10 @@ class InboxSource:
         if self._folded_at is not None and now - self._folded_at < FOLD_INTERVAL:
             return
         consumer, about_to_move = self._spec.consumer, list(self.progress.marks)
-        count = await self._inbox.fold_marks(consumer, now - MARK_RETENTION, about_to_move)
-        if count or self._folded_at is None:
+        folded = await self._inbox.fold_marks(consumer, now - MARK_RETENTION, about_to_move)
+        if folded or self._folded_at is None:
             self._folded = dict(await self._inbox.folded(consumer))
-        if count < MAX_FOLDED_MARKS:
+        if folded < MAX_FOLDED_MARKS:
             self._folded_at, self.progress.floors_due = now, True
 
     async def accept(self, batch: ConsumedBatch) -> None:
@@ -241,9 +251,16 @@ class InboxSource:
         for message in batch.messages:
             self._number += 1
             self.progress.receive(batch.lane, self._number, message.offset)
-            if event := self._spec.reception.event(self._number, batch.lane, message, now):
+            key = None if self._is_ordered else self._own_key(batch.lane, message)
+            if event := self._reception.event(self._number, batch.lane, message, now, key):
                 events.append(event)
         return events
+
+    def _own_key(self, lane: Lane, message: ConsumedMessage) -> str:
+        """Return an order key of the range that no other message has: without order, no message waits for another."""
+        keys = (bounded_text(f"{lane.topic}/{lane.number}/{message.offset}/{n}") for n in count())
+        # fault: failed-message-of-another-range
+        return next(each for each in keys if slot_of(each) in self._slots)
 
     def _is_new(self, event: ReceivedEvent, marks: dict[MarkKey, int], ids: set[MessageId]) -> bool:
         """Whether a message was not received before. Takes note of it."""

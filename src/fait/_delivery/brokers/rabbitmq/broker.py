@@ -31,8 +31,13 @@ MAXIMUM_BATCH: Final = 500
 NOT_FOUND: Final = "NOT_FOUND"
 """Beginning of the server's reason if something does not exist."""
 
+_LOST_BY_QUEUE: Final = (
+    "Limits of the queue, by its arguments or by a policy. A queue that was declared moments before a crash."
+)
+
 _LOSSES: Final[Mapping[LaneKind, str]] = {
-    "quorum": "Limits of the queue, by its arguments or by a policy. A queue that was declared moments before a crash.",
+    "quorum": _LOST_BY_QUEUE,
+    "unordered": _LOST_BY_QUEUE,
     "stream": "A power failure of all replicas. Limits of the stream, by its arguments or by a policy.",
 }
 
@@ -175,7 +180,7 @@ def features_of(kind: LaneKind) -> BrokerFeatures:
         fence="none",
         stores_position=False,
         deduplicates=False,
-        order="lane",
+        order="none" if kind == "unordered" else "lane",
         seekable=is_stream,
         acknowledges="none" if is_stream else "removal",
         exclusive_lanes=False,

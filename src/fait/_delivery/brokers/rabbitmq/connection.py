@@ -35,8 +35,8 @@ CLOSE_WAIT_S: Final = 1.0
 CLOSED: Final = "Connection.Close object"
 """Part of the text of aiormq's error if the server closes the connection instead of opening the virtual host."""
 
-QUEUES: Final = "queues"
-"""Name of the option that says of which kind the lanes are."""
+OPTIONS: Final = ("ca", "tls", "queues", "order")
+"""Names of the options of URLs."""
 
 
 class ServerRefusal(Exception):
@@ -267,7 +267,7 @@ def ignore_result(task: "asyncio.Future[Any]") -> None:
 
 def transport_to(destination: Destination) -> Transport:
     """Return a socket that is not connected yet."""
-    destination.refuse_options(("ca", "tls", QUEUES))
+    destination.refuse_options(OPTIONS)
     parts, tls = destination.parts, destination.tls(default=destination.scheme == "amqps")
     return Transport(parts.hostname or "localhost", parts.port or DEFAULT_PORTS[destination.scheme], tls)
 

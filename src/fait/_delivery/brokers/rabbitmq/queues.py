@@ -15,7 +15,10 @@ from fait._delivery.brokers.port import ConsumedMessage, Message
 
 __all__ = ["LaneKind", "kind_of", "lane_name", "message_of", "properties_of", "queue_arguments"]
 
-LaneKind = Literal["quorum", "stream"]
+LaneKind = Literal["quorum", "unordered", "stream"]
+"""A quorum queue with one consumer at a time; one with any number of consumers, which get messages in any order; or a
+stream.
+"""
 
 KEY: Final = "Fait-Key"
 
@@ -37,10 +40,14 @@ def kind_of(destination: Destination) -> LaneKind:
     Raises:
         UsageError: there is no such kind.
     """
-    kind = destination.options.get("queues", "quorum")
-    if kind == "quorum" or kind == "stream":
-        return kind
-    return destination.refuse("queues= must be quorum or stream")
+    kind, order = destination.options.get("queues", "quorum"), destination.options.get("order", "lane")
+    if kind not in ("quorum", "stream"):
+        destination.refuse("queues= must be quorum or stream")
+    if order not in ("lane", "none"):
+        destination.refuse("order= must be lane or none")
+    if kind == "stream":
+        return "stream" if order == "lane" else destination.refuse("streams keep the order; remove order=none")
+    return "quorum" if order == "lane" else "unordered"
 
 
 def lane_name(topic: str, number: int) -> str:
@@ -57,7 +64,9 @@ def queue_arguments(kind: LaneKind, server_version: int) -> dict[str, Any]:
     """
     if kind == "stream":
         return {"x-queue-type": "stream"}
-    arguments: dict[str, Any] = {"x-queue-type": "quorum", "x-single-active-consumer": True}
+    arguments: dict[str, Any] = {"x-queue-type": "quorum"}
+    if kind == "quorum":
+        arguments["x-single-active-consumer"] = True
     # By default, version 4 deletes a message that it has delivered 20 times. Earlier ones do not know -1.
     return arguments | {"x-delivery-limit": -1} if server_version >= 4 else arguments
 

@@ -74,12 +74,16 @@ def _value(text: str, kind: str | None) -> Any:
 
 
 def find_mismatch(kind: LaneKind, arguments: Mapping[str, Any]) -> str | None:
-    """Return why a consumer cannot read a queue in order; None if it can."""
-    if (of_queue := arguments.get("x-queue-type", "classic")) != kind:
-        return f"has a queue of type {of_queue}, not {kind}"
+    """Return why a consumer cannot read a queue as its URL says; None if it can."""
+    expected, is_single = "stream" if kind == "stream" else "quorum", arguments.get("x-single-active-consumer")
+    if (of_queue := arguments.get("x-queue-type", "classic")) != expected:
+        return f"has a queue of type {of_queue}, not {expected}"
     # fault: several-active-consumers
-    if kind == "quorum" and not arguments.get("x-single-active-consumer"):
+    if kind == "quorum" and not is_single:
         return "has a queue without x-single-active-consumer: two consumers at a time would change the order"
+    # fault: single-active-consumer-without-order
+    if kind == "unordered" and is_single:
+        return "has a queue with x-single-active-consumer: only one consumer at a time would get messages"
     return None
 
 
@@ -98,7 +102,10 @@ def _type(topic: str, kind: LaneKind, arguments: Mapping[str, Any]) -> Finding:
     name, mismatch = f"queues {topic}", find_mismatch(kind, arguments)
     if mismatch is None:
         return Finding(name, "ok", f"of type {kind}")
-    advice = "use the URL with ?queues=stream for streams; otherwise delete the queue, and create it again"
+    advice = (
+        "use the URL with ?queues=stream for streams, and with ?order=none for queues without the argument; otherwise "
+        "delete the queue, and create it again"
+    )
     return Finding(name, "problem", f"the topic {mismatch}", advice)
 
 
@@ -106,7 +113,7 @@ def _persistence(topic: str, kind: LaneKind, arguments: Mapping[str, Any]) -> Fi
     name = f"persistence {topic}"
     if not arguments["durable"]:
         return Finding(name, "problem", "a queue is not durable: a restart loses all", "create it again as durable")
-    if kind == "quorum":
+    if kind != "stream":
         return Finding(name, "ok", "messages are flushed to the disk before they are confirmed")
     detail = "streams are not flushed: a power failure loses confirmed messages, if all replicas have it"
     return Finding(name, "unknown", detail, "use 3 replicas at different places, or ?queues=quorum")
