@@ -89,7 +89,8 @@ bench-mark: install ## measure the high-water mark with many connections
 bench-brokers: install ## measure publishing to NATS, Redis, Kafka and RabbitMQ: two minutes
 	PYTHONPATH=bench $(BIN)/python -m brokers $(ARGS)
 
-bench-relay: install ## measure relays to NATS, Redis, Kafka and RabbitMQ, next to the one of a tutorial: two minutes
+bench-relay: install ## measure relays to each broker, next to the one of a tutorial and faststream-outbox: five minutes
+	$(BIN)/uv sync --frozen --all-extras --group bench
 	PYTHONPATH=bench $(BIN)/python -m relay $(ARGS)
 
 bench-handled: install ## measure from a commit to a handler in another process, over each broker: a minute

@@ -24,7 +24,7 @@ import asyncpg
 from machine import machine
 from measure import percentile
 from msgspec import Struct
-from relay import KEYS, LANES, TEXT, Placed
+from relay import KEYS, LANES, SETTINGS, TEXT, Placed
 
 import fait
 from fait.broker import ConsumedBatch, Consumer, ConsumerSpec, Topology, open_broker
@@ -36,7 +36,6 @@ __all__ = ["main"]
 CHUNK = 100
 """Number of events of the backlog that are appended at once."""
 
-SETTINGS = {"fsync": "on", "shared_buffers": "256MB", "max_wal_size": "4GB"}
 REPORT_TIMEOUT_S = 30
 """Timeout for the reports of closed connections: a connection reports its last statements before it is gone."""
 

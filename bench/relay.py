@@ -1,11 +1,12 @@
-"""Measures relays: events from a log on SQLite to each broker, next to the relay that a tutorial writes.
+"""Measures relays: events from a log to each broker, next to the relay that a tutorial writes and to a peer.
 
-`make bench-relay` takes two minutes; options are passed as in `make bench-relay ARGS="--rounds 5 --n 20000"`.
+`make bench-relay` takes five minutes; options are passed as in `make bench-relay ARGS="--rounds 5 --n 20000"`.
 
 The tutorial's relay reads a row of an outbox table, publishes it, waits for the confirmation, and marks the row. Both
-work on SQLite with `synchronous=FULL`, and every message is confirmed and flushed to disk by the broker. Ways alternate
-round by round. The delay is the time from the moment at which a command has committed until a consumer has the
-message, at a fixed rate of commands; all is in one process.
+work on SQLite with `synchronous=FULL`. The peer is faststream-outbox (`relay_peer.py`). It works on PostgreSQL only,
+and is measured next to a relay of fait on the same server. Every message is confirmed and flushed to disk by the
+broker. Ways alternate round by round. The delay is the time from the moment at which a command has committed until a
+consumer has the message, at a fixed rate of commands; all is in one process.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import tempfile
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -27,12 +29,14 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from machine import machine
 from redis.asyncio import Redis
+from relay_peer import relayed_by_peer
 
 import fait
 from fait.broker import ConsumedBatch, ConsumerSpec, Topology, open_broker
 from tests.servers.broker import BrokerServer
 from tests.servers.kafka import KafkaServer
 from tests.servers.nats import NatsServer
+from tests.servers.postgres import PostgresServer
 from tests.servers.rabbitmq import RabbitmqServer
 from tests.servers.redis import RedisServer
 
@@ -40,6 +44,8 @@ __all__ = ["main"]
 
 TOPIC, DELAYS, LANES, KEYS = "orders", "delays", 16, 1_000
 TEXT = "x" * 300
+HAS_PEER = find_spec("faststream_outbox") is not None
+SETTINGS = {"fsync": "on", "shared_buffers": "256MB", "max_wal_size": "4GB"}
 SERVERS: dict[str, Callable[[], BrokerServer]] = {
     "NATS, sync_interval always": NatsServer,
     "Redis, appendfsync always": RedisServer,
@@ -60,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n", type=int, default=20_000, help="events of a round of a relay (default: 20,000)")
     parser.add_argument("--naive", type=int, default=500, help="rows of a round of the tutorial's (default: 500)")
+    parser.add_argument("--peer", type=int, default=1_000, help="rows of a round of the peer (default: 1,000)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds (default: 3)")
     parser.add_argument("--rate", type=int, default=1_000, help="events per second for the delay (default: 1,000)")
     parser.add_argument("--seconds", type=float, default=5, help="seconds of that (default: 5)")
@@ -67,9 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     print(", ".join(f"{name}: {value}" for name, value in machine(Path(tempfile.gettempdir())).items()))
     print(f"events of {len(TEXT)} bytes, {KEYS:,} keys, {LANES} lanes\n")
-    for name, start in servers(options.only).items():
-        with start() as server, tempfile.TemporaryDirectory() as directory:
-            asyncio.run(measure(name, server, Path(directory), options))
+    with PostgresServer(options=SETTINGS) as postgres:
+        for name, start in servers(options.only).items():
+            with start() as server, tempfile.TemporaryDirectory() as directory:
+                asyncio.run(measure(name, server, Path(directory), postgres.url, options))
     return 0
 
 
@@ -78,24 +86,35 @@ def servers(prefix: str) -> dict[str, Callable[[], BrokerServer]]:
     return {name: start for name, start in SERVERS.items() if name.startswith(prefix)}
 
 
-async def measure(name: str, server: BrokerServer, directory: Path, options: argparse.Namespace) -> None:
+async def measure(name: str, server: BrokerServer, directory: Path, postgres: str, options: argparse.Namespace) -> None:
     url: str = server.url  # type: ignore[attr-defined]
     broker = await open_broker(url)
     await broker.check(Topology({TOPIC: LANES, DELAYS: LANES}), create=True)
     await broker.close()
-    naive_rates, rates = list[float](), list[float]()
+    naive_rates, rates, peer_rates, postgres_rates = list[float](), list[float](), list[float](), list[float]()
     for number in range(options.rounds):
         naive_rates.append(await naive(server, directory / f"naive-{number}.db", options.naive))
-        rates.append(await relayed(url, directory / f"log-{number}.db", options.n))
-    ratio = statistics.median(rate / base for rate, base in zip(rates, naive_rates, strict=True))
+        rates.append(await relayed(url, f"sqlite:///{directory}/log-{number}.db", options.n))
+        if HAS_PEER:
+            peer_rates.append(await relayed_by_peer(server, postgres, TEXT, options.peer))
+        postgres_rates.append(await relayed(url, f"{postgres}?schema=s{uuid4().hex}", options.n))
     delays = await delayed(url, directory / "delay.db", options.rate, int(options.rate * options.seconds))
     print(name)
-    print(f"  one row, wait, mark  {statistics.median(naive_rates):10,.0f} events/s")
-    print(f"  relay of fait        {statistics.median(rates):10,.0f} events/s {ratio:7.1f} times")
+    print_rates("SQLite", "one row, wait, mark", naive_rates, rates)
+    print_rates("PostgreSQL", "faststream-outbox", peer_rates, postgres_rates)
     percentiles = [1_000 * delays[int(len(delays) * share)] for share in (0.5, 0.99)]
     print(
         f"  commit to consumer at {options.rate:,} events/s: p50 {percentiles[0]:.1f} ms, p99 {percentiles[1]:.1f} ms\n"
     )
+
+
+def print_rates(database: str, other: str, other_rates: Sequence[float], rates: Sequence[float]) -> None:
+    if not other_rates:
+        print(f"  {database:10} {other:20} NOT MEASURED: it is not installed")
+        return
+    ratio = statistics.median(rate / base for rate, base in zip(rates, other_rates, strict=True))
+    print(f"  {database:10} {other:20} {statistics.median(other_rates):10,.0f} events/s")
+    print(f"  {database:10} {'relay of fait':20} {statistics.median(rates):10,.0f} events/s {ratio:7.1f} times")
 
 
 async def naive(server: BrokerServer, path: Path, count: int) -> float:
@@ -164,9 +183,8 @@ def app(url: str, topic: str, start: str) -> fait.App:
     return declared
 
 
-async def relayed(url: str, path: Path, count: int) -> float:
+async def relayed(url: str, store: str, count: int) -> float:
     """Return the rate of a relay that catches up."""
-    store = f"sqlite:///{path}"
     plain = fait.App("bench")
     plain.include(Placed)
     async with plain.open(store) as system:

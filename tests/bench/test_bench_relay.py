@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,22 @@ def run(program: str, *options: str) -> str:
     return ran.stdout
 
 
-@pytest.mark.usefixtures("nats_server")  # skips if it is missing
+@pytest.mark.usefixtures("redis_server")  # skips if it is missing
+def test_small_run_of_relay_has_rates_of_each_way_and_database() -> None:
+    if 18 not in installations():
+        missing("PostgreSQL 18")
+
+    printed = run(
+        "relay", "--only", "Redis", "--n", "300", "--naive", "20", "--peer", "50", "--rounds", "1",
+        "--rate", "100", "--seconds", "0.5",
+    )  # fmt: skip
+
+    ways = [line.split("  ") for line in printed.splitlines() if "SQLite " in line or "PostgreSQL " in line]
+    assert len(ways) == 4
+    assert ("NOT MEASURED" in printed) is (find_spec("faststream_outbox") is None)
+
+
+@pytest.mark.usefixtures("nats_server")
 def test_small_run_of_handled_prints_times_of_more_calls_than_a_default_line_holds() -> None:
     printed = run("handled", "--only", "NATS", "--rate", "3000", "--seconds", "1")
 
