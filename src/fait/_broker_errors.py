@@ -187,6 +187,6 @@ class MalformedMessage(FaitError):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(
-            f"malformed message: {reason}. It was not handled, and it remains at the broker. Correct the program that "
-            "published it."
+            f"malformed message: {reason}. It was not handled, and is stored until it is redriven or discarded. "
+            "Correct the program that published it."
         )

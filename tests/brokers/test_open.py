@@ -100,7 +100,7 @@ def test_invalid_destination_is_refused_with_its_reason(text: str, reason: str) 
 @pytest.mark.parametrize("scheme", ["nats", "redis", "kafka", "amqp"])
 @pytest.mark.parametrize("mark", "/?#")
 def test_password_that_is_not_encoded_is_refused_and_not_shown(scheme: str, mark: str) -> None:
-    url = f"{scheme}://shop:hidden{mark}hidden@127.0.0.1:1"
+    url = f"{scheme}://shop:123{mark}hidden@127.0.0.1:1"
 
     with pytest.raises(UsageError) as refused:
         destination_of("${URL}", {"URL": url})
@@ -270,6 +270,7 @@ def test_errors_say_what_happened_what_was_sent_and_the_next_step() -> None:
     assert "fait log adopt --store URL" in str(ahead)
 
     assert str(fait.MalformedMessage("the attribute id is missing")) == (
-        "malformed message: the attribute id is missing. It was not handled, and it remains at the broker. Correct the "
+        "malformed message: the attribute id is missing. It was not handled, and is stored until it is "
+        "redriven or discarded. Correct the "
         "program that published it."
     )

@@ -266,6 +266,40 @@ async def test_malformed_messages_are_parked_at_once_without_others(url: str, to
         assert len(await s.store.inbox.messages("consumer", "x", after=0, limit=9)) == 2
 
 
+async def test_any_number_of_malformed_messages_delays_no_others(url: str, topic: Topic) -> None:
+    """As many as a subscription whose handler is wrong would be paused for, each with a key of its own."""
+    calls = Calls(topic)
+    for first in (0, 40, 80):
+        await topic.send([foreign(f"junk-{first + each}", {}, b"\xff\x00") for each in range(40)])
+    await topic.publish(*events_to(4))
+    async with calls.app.open(url) as s:
+        await idle(s, 124)
+
+        assert numbers_of(await reserved(s)) == expected(4)
+        assert len(await s.store.failures.failures()) == 120
+        [status] = await s.status()
+        assert status.state == "live"
+
+
+async def test_wrong_handler_is_paused_for_its_own_keys_only(url: str, topic: Topic) -> None:
+    app = fait.App("stock")
+
+    @app.consume(topic.name, from_=topic.url, as_=Placed, on_failure=fait.FailurePolicy(attempts=1), name="consumer")
+    async def refuse(event: Placed) -> None:
+        raise ValueError
+
+    for first in (0, 50):
+        await topic.send([foreign(f"junk-{first + each}", {}, b"\xff\x00") for each in range(50)])
+    async with app.open(url) as s:
+        await idle(s, 100)
+        await topic.publish(*events_to(4))
+        await idle(s, 104)
+
+        assert len(await s.store.failures.failures()) > 100
+        [registration] = await s.store.registrations.registrations()
+        assert not registration.paused
+
+
 async def test_failing_statement_of_a_handler_parks_its_key(url: str, topic: Topic) -> None:
     if url == "memory:":
         pytest.skip("a store in memory runs no SQL")

@@ -18,14 +18,15 @@ FAULTS = [
         "_delivery/brokers/destination.py",
         "token-shown",
         "return redacted_url(url)",
-        f"{OPEN}destination_has_the_values_of_variables_and_shows_no_secret",
+        f"{OPEN}destination_has_the_values_of_variables_and_shows_no_secret"
+        "[nats://${PASSWORD}@broker-nats://p%40ss%3Aw%2Frd@broker-nats://***@broker]",
     ),
     Mutant(
         "the rest of a password that is not encoded is a path",
         "_delivery/brokers/destination.py",
         "rest-of-password-is-a-path",
         "is_malformed = False",
-        f"{OPEN}password_that_is_not_encoded_is_refused_and_not_shown",
+        f"{OPEN}password_that_is_not_encoded_is_refused_and_not_shown[/-redis]",
     ),
     Mutant(
         "what a former publisher of a part of the buckets has published is published again",

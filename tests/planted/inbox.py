@@ -12,6 +12,20 @@ START = "tests/inbox/test_start.py::test_"
 
 FAULTS = [
     Mutant(
+        "malformed messages make the whole consumer wait, as in an outage",
+        "_subscriptions/retry_plan.py",
+        "malformed-messages-stop-the-consumer",
+        "if False:",
+        CONSUMER + "any_number_of_malformed_messages_delays_no_others[sqlite memory]",
+    ),
+    Mutant(
+        "parked malformed messages count towards the number at which a subscription is paused",
+        "_subscriptions/retry_plan.py",
+        "parked-malformed-messages-pause-the-consumer",
+        'return sum(each.state == "parked" for each in failures)',
+        CONSUMER + "wrong_handler_is_paused_for_its_own_keys_only[sqlite memory]",
+    ),
+    Mutant(
         "without order, an event at a lower position than an earlier one counts as handled",
         "_delivery/inbox/source.py",
         "positions-compared-without-order",

@@ -23,6 +23,7 @@ __all__ = [
     "describe_failure",
     "describe_outage",
     "is_outage",
+    "name_of_type",
     "without_secrets",
 ]
 
@@ -186,10 +187,15 @@ def describe_outage(error: BaseException, now: datetime) -> Outage:
 def _described(error: BaseException) -> tuple[str, str, str]:
     """Return type, text and location of an error, shortened, without what looks like a secret."""
     return (
-        f"{type(error).__module__}.{type(error).__qualname__}"[:MAX_ERROR_TYPE_CHARS],
+        name_of_type(type(error)),
         _storable(without_secrets(str(error)))[:MAX_ERROR_CHARS],
         _storable(_location(traceback.extract_tb(error.__traceback__)))[:MAX_LOCATION_CHARS],
     )
+
+
+def name_of_type(error: type[BaseException]) -> str:
+    """Return the name by which the type of an error is stored."""
+    return f"{error.__module__}.{error.__qualname__}"[:MAX_ERROR_TYPE_CHARS]
 
 
 def without_secrets(text: str) -> str:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from fait._broker_errors import MalformedMessage
 from fait._errors import EventTooNew, Unavailable
 from fait._store.ports.failures import KeyFailure
-from fait._subscriptions.failure import MAX_PARKED_KEYS, FailureAction, describe_failure
+from fait._subscriptions.failure import MAX_PARKED_KEYS, FailureAction, describe_failure, name_of_type
 from fait._subscriptions.lane import RangeLane
 from fait._subscriptions.subscription import FailedKey
 from fait._subscriptions.subscription_run import SubscriptionRun
@@ -88,7 +88,11 @@ class RetryPlan:
             # fault: failed-subscription-keeps-lease
             await self._pause(f"the policy of {self._definition.name!r}: {reason}")
             self.pause = "its policy paused the subscription"
-        elif action == "park" and await self._parked() >= MAX_PARKED_KEYS:
+        # A stranger can write any number of these. They say nothing about the handler, or a service that it uses.
+        # fault: malformed-messages-stop-the-consumer
+        if isinstance(failed.error, MalformedMessage):
+            return action
+        if action == "park" and await self._parked() >= MAX_PARKED_KEYS:
             await self._pause(f"{MAX_PARKED_KEYS} parked keys: {reason}")
             self.pause = "too many keys are parked"
         self._count_in_a_row(failed)
@@ -107,9 +111,11 @@ class RetryPlan:
         await self._run.store.registrations.pause(self._definition.name, by="fait", reason=reason)
 
     async def _parked(self) -> int:
-        """Return the number of parked keys in all ranges."""
+        """Return the number of parked keys in all ranges, apart from those of malformed messages."""
         failures = await self._run.store.failures.failures(self._definition.name)
-        return sum(each.state == "parked" for each in failures)
+        malformed = name_of_type(MalformedMessage)
+        # fault: parked-malformed-messages-pause-the-consumer
+        return sum(each.state == "parked" and each.error_type != malformed for each in failures)
 
     def _count_in_a_row(self, failed: FailedKey) -> None:
         """Wait with the whole subscription if many keys fail. After the wait, the next failure suffices."""

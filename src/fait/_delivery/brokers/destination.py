@@ -43,7 +43,7 @@ class Destination(Struct, frozen=True):
     @property
     def name(self) -> str:
         """The URL without passwords and tokens, for messages."""
-        return _shown(self.url)
+        return _redacted(self.url)
 
     @property
     def scheme(self) -> str:
@@ -152,7 +152,7 @@ def _refuse_password(text: str) -> None:
         _refuse(text, "it contains a password or token. Write ${NAME} in its place, and let the variable NAME have it")
 
 
-def _shown(url: str) -> str:
+def _redacted(url: str) -> str:
     # fault: token-shown
     return _TOKEN.sub(r"\1***", redacted_url(url))
 
@@ -184,4 +184,4 @@ def _has_valid_port(host: str) -> bool:
 
 
 def _refuse(url: str, reason: str) -> NoReturn:
-    raise UsageError(f"invalid broker URL {_shown(url)!r}: {reason}. Nothing was opened.")
+    raise UsageError(f"invalid broker URL {_redacted(url)!r}: {reason}. Nothing was opened.")
