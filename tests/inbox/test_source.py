@@ -210,6 +210,19 @@ async def test_restored_consumer_database_reads_again_what_was_lost_with_it(tmp_
     assert [each.number for each in seen] == [1, 2, 3, 4, 5, 6, 7, 8, 6, 7, 8]
 
 
+async def test_consumer_that_begins_to_trust_a_log_remembers_what_it_has_handled(tmp_path: Path) -> None:
+    url, seen = f"sqlite:///{tmp_path}/stock.db", list[Any]()
+    async with new_topic(f"memory:{uuid4().hex}", lanes=1) as topic:
+        await topic.publish(*[placed(number, "a") for number in range(1, 4)])
+        async with app_of(topic.url, topic.name, seen, trusts=[]).open(url) as s:
+            await idle(s, 3)
+        await topic.publish(*[placed(number, "a") for number in (1, 2, 3, 4, 2, 5)])
+        async with app_of(topic.url, topic.name, seen).open(url) as s:
+            await idle(s, 9)
+
+    assert [each.number for each in seen] == [1, 2, 3, 4, 5]
+
+
 async def test_own_offsets_count_and_not_what_is_acknowledged(tmp_path: Path) -> None:
     url, seen = f"sqlite:///{tmp_path}/stock.db", list[Any]()
     async with new_topic(f"memory:{uuid4().hex}", lanes=1) as topic:

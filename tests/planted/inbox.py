@@ -12,6 +12,13 @@ START = "tests/inbox/test_start.py::test_"
 
 FAULTS = [
     Mutant(
+        "a consumer that begins to trust a log handles its events again",
+        "_delivery/inbox/source.py",
+        "event-of-newly-trusted-log-handled-again",
+        "if False:",
+        SOURCE + "consumer_that_begins_to_trust_a_log_remembers_what_it_has_handled",
+    ),
+    Mutant(
         "malformed messages make the whole consumer wait, as in an outage",
         "_subscriptions/retry_plan.py",
         "malformed-messages-stop-the-consumer",

@@ -84,6 +84,12 @@ class ReceivedEvent(RecordedEvent, frozen=True, kw_only=True, gc=True):
         assert self.mark is not None
         return FloorKey(self.mark.source, self.bucket, self.lane.number)
 
+    @property
+    def former_identity(self) -> MessageId | None:
+        """The id by which it was recognized if its log was not trusted before; None if it has none."""
+        event = self.received.event if self.received else None
+        return _foreign_id(event, self.mapped)
+
 
 class Reception(Struct, frozen=True, eq=False):
     """Turns messages into events, and selects those that are handled.
@@ -189,13 +195,16 @@ class Reception(Struct, frozen=True, eq=False):
             # fault: mark-without-key
             mark = MarkKey(bounded_text(source_text(provenance.source)), bounded_text(provenance.key))
             return mark, provenance.position, None
-        # fault: mapped-id-ignored
-        if mapped is not None and mapped.id:
-            return None, 0, MessageId(bounded_text(mapped.source), bounded_text(mapped.id))
-        return None, 0, _message_id(event) if event else _place(lane, message)
+        return None, 0, _foreign_id(event, mapped) or _place(lane, message)
 
 
-def _message_id(event: CloudEvent) -> MessageId:
+def _foreign_id(event: CloudEvent | None, mapped: MappedMessage | None) -> MessageId | None:
+    """Return what a message of another program is recognized by: the id of the mapping function, or its own."""
+    # fault: mapped-id-ignored
+    if mapped is not None and mapped.id:
+        return MessageId(bounded_text(mapped.source), bounded_text(mapped.id))
+    if event is None:
+        return None
     return MessageId(bounded_text(str(event.attributes["source"])), bounded_text(str(event.attributes["id"])))
 
 

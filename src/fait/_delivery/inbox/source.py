@@ -241,8 +241,8 @@ class InboxSource:
         marks, ids = self.progress.marks, self.progress.ids
         events, consumer = self._events(batch), self._spec.consumer
         keys = list({each.mark for each in events if each.mark is not None})
-        identities = list({each.identity for each in events if each.identity is not None})
         known = {**await self._inbox.marks(consumer, keys), **marks} if keys else marks
+        identities = list({id for each in events if (id := _id_to_find(each, known)) is not None})
         seen = {*ids, *await self._inbox.known_ids(consumer, identities)} if identities else set(ids)
         self.new += [each for each in events if self._is_new(each, known, seen)]
 
@@ -268,6 +268,9 @@ class InboxSource:
             last = marks.get(event.mark, 0)
             # fault: message-at-its-mark-handled
             if event.source_position <= last or (not last and self._was_folded(event)):
+                return False
+            # fault: event-of-newly-trusted-log-handled-again
+            if not last and event.former_identity in ids:
                 return False
             self._warn_of_jump(event.mark.source, event.source_position)
             self.progress.accept(event, last)
@@ -314,3 +317,8 @@ class InboxSource:
         for each in (self._consumer, self._broker):
             if each is not None:
                 await each.close()
+
+
+def _id_to_find(event: ReceivedEvent, marks: Mapping[MarkKey, int]) -> MessageId | None:
+    """Return the id by which a message may be known: also of one that has no mark yet, if its log became trusted."""
+    return event.former_identity if event.mark is not None and event.mark not in marks else event.identity
