@@ -155,13 +155,14 @@ class OffsetLost(FaitError):
 
 
 class BrokerAhead(FaitError):
-    """The broker stores a position that this log does not have: the log lost events that were published.
+    """The broker has events that this log does not have: the log was restored or failed over, and is not adopted.
 
     Attributes:
         broker: URL of the broker, without passwords.
         relay: name of the relay.
         position: the position that the broker stores.
-        head: the highest position of this log in the same epoch.
+        head: the highest position of this log. If it is not less than `position`, events were appended since: the log
+            has another event at the position, or none.
     """
 
     def __init__(self, broker: str, relay: str, position: int, head: int) -> None:
@@ -169,8 +170,9 @@ class BrokerAhead(FaitError):
         self.relay = relay
         self.position = position
         self.head = head
+        log = f"ends at {head}" if head < position else "has another event, or none, at this position"
         super().__init__(
-            f"broker {broker} has messages of relay {relay!r} up to position {position}, but the log ends at {head}: "
+            f"broker {broker} has messages of relay {relay!r} up to position {position}, but the log {log}: "
             "the database lost events that were published, as after a restore or a failover. Nothing was sent. If the "
             "database must stay as it is, run fait log adopt --store URL: further events get a new epoch, which "
             "consumers recognize."

@@ -136,6 +136,11 @@ class MergesPositionsOfBuckets(BadPublisher):
         return dict.fromkeys(self.publisher._session.states, next(iter(positions.values()))) if positions else {}
 
 
+class ForgetsEventId(BadPublisher):
+    async def progress(self) -> Mapping[int, Progress]:
+        return {bucket: replace(each, event_id="") for bucket, each in (await super().progress()).items()}
+
+
 class ChangesHeaders(BadPublisher):
     async def publish(self, batch: Sequence[Message], *, after: int, upto: int) -> Sequence[PublishOutcome]:
         changed = [replace(each, headers={n: v.strip() for n, v in each.headers.items()}) for each in batch]

@@ -27,6 +27,7 @@ PUBLISHERS = {
     bad.RaisesIfMessageIsRefused: "outcomes_are_in_the_order_of_the_batch",
     bad.MovesPositionWithoutMessages: "position_remains_if_nothing_of_an_atomic_batch_is_accepted",
     bad.MergesPositionsOfBuckets: "positions_are_those_of_the_buckets",
+    bad.ForgetsEventId: "event_id_of_the_position_is_that_of_the_last_message",
     bad.ChangesHeaders: "header_values_arrive_unchanged",
     bad.ChangesKeys: "keys_arrive_unchanged",
     bad.ChoosesLaneByKey: "message_is_in_the_lane_of_its_bucket",

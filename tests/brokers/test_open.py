@@ -267,6 +267,7 @@ def test_errors_say_what_happened_what_was_sent_and_the_next_step() -> None:
     ahead = fait.BrokerAhead("nats://a", "orders", 9, 5)
     assert (ahead.position, ahead.head) == (9, 5)
     assert "up to position 9, but the log ends at 5" in str(ahead)
+    assert "another event, or none, at this position" in str(fait.BrokerAhead("nats://a", "orders", 9, 9))
     assert "fait log adopt --store URL" in str(ahead)
 
     assert str(fait.MalformedMessage("the attribute id is missing")) == (

@@ -29,7 +29,7 @@ def broker_url(request: pytest.FixtureRequest, name: str) -> str:
     """Return the URL of a new broker."""
     if name == "memory":
         return f"memory:{uuid4().hex}"
-    options = {"queues": "stream"} if name == "rabbitmq" else {}
+    options = {"options": "queues=stream"} if name == "rabbitmq" else {}
     return request.getfixturevalue(f"{name}_servers")(**options).url
 
 

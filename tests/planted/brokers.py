@@ -14,6 +14,13 @@ TEXT = "tests/brokers/test_wire_text.py::test_"
 
 FAULTS = [
     Mutant(
+        "the event of a redriven key counts as the one at the stored position",
+        "_delivery/brokers/stored_positions.py",
+        "event-of-another-position",
+        "return Progress(self._epoch_id, upto, event_id)",
+        CONTRACT + "call_that_does_not_move_the_position_tells_no_event_at_it",
+    ),
+    Mutant(
         "a token in the URL of a broker is shown",
         "_delivery/brokers/destination.py",
         "token-shown",

@@ -79,6 +79,27 @@ FAULTS = [
         f"{RELAY}relay_whose_broker_is_ahead_of_the_log_waits",
     ),
     Mutant(
+        "a relay of a restored log that has grown beyond the broker's position skips events",
+        "_delivery/relay/published_position.py",
+        "restored-log-not-noticed",
+        "if False:",
+        f"{RELAY}relay_of_a_restored_log_that_has_grown_beyond_the_broker_waits",
+    ),
+    Mutant(
+        "events that were appended between a restore and the adoption are skipped",
+        "_delivery/relay/published_position.py",
+        "events-before-adoption-skipped",
+        "return True",
+        f"{RELAY}events_with_reused_positions_are_published_after_a_restore",
+    ),
+    Mutant(
+        "a relay takes the expiry of an event for a restore",
+        "_delivery/relay/published_position.py",
+        "expired-event-is-a-restore",
+        "if True:",
+        f"{RELAY}published_position_is_that_of_the_current_history",
+    ),
+    Mutant(
         "a refused message stops its relay",
         "_delivery/relay/relay.py",
         "refused-message-is-an-outage",

@@ -375,6 +375,9 @@ async def test_message_is_not_published_again_if_it_could_not_be_recorded(
 # Restored logs
 
 
+EXPIRED = 10
+
+
 class _Log:
     identity = Identity("log", "new")
 
@@ -387,6 +390,16 @@ class _Log:
     async def last_position(self) -> int:
         return self._head
 
+    async def find(self, event_ids: Sequence[str]) -> list[Any]:
+        events = [SimpleNamespace(position=int(each.removeprefix("event-"))) for each in event_ids]
+        return [each for each in events if EXPIRED < each.position <= self._head]
+
+    async def read(self, after: int, *, limit: int) -> Any:
+        return SimpleNamespace(events=[SimpleNamespace(position=max(after, EXPIRED) + 1)])
+
+    async def expired_position(self) -> int:
+        return EXPIRED
+
 
 @pytest.mark.parametrize(
     ("stored", "position"),
@@ -395,6 +408,10 @@ class _Log:
         (Progress("old", 40), 40),
         (Progress("old", 90), 50),
         (Progress("new", 70), 70),
+        (Progress("new", 70, "event-70"), 70),
+        (Progress("new", 70, "event-200"), "ahead"),  # another event is at the position
+        (Progress("new", 70, "event-60"), "ahead"),  # it was appended again, at another position
+        (Progress("new", 7, "event-7"), 7),  # it may have expired
         (Progress("new", 101), "ahead"),
         (Progress("unknown", 10), "ahead"),
     ],
@@ -410,9 +427,12 @@ async def test_published_position_is_that_of_the_current_history(stored: Progres
     assert found == position
 
 
-async def test_events_with_reused_positions_are_published_after_a_restore(broker: MemoryUnderTest) -> None:
+@pytest.mark.parametrize(("event_id", "published"), [("", [51, 52, 85]), ("event-200", [50, 51, 52, 85])])
+async def test_events_with_reused_positions_are_published_after_a_restore(
+    broker: MemoryUnderTest, event_id: str, published: list[int]
+) -> None:
     log: Any = _Log(100)
-    _store_progress(broker, Identity("log", "old"), 80)
+    _store_progress(broker, Identity("log", "old"), 80, event_id)
     relay = declarations_of(relay_app(broker.url)).relays["relay-orders"]
     lease = Lease(RangeKey("relay-orders"), "me", 1, 0, 1, ())
     async with opened(broker.url) as connected:
@@ -422,13 +442,22 @@ async def test_events_with_reused_positions_are_published_after_a_restore(broker
             message = Message(key="a", bucket=1, position=position, id=str(position), headers=headers, body=b"")
             await publisher.publish([RoutedMessage(0, "orders", message)], [Unsent()], redriven=False)
 
-    assert [each.position for each in await broker.arrived()] == [51, 52, 85]
+    assert [each.position for each in await broker.arrived()] == published
 
 
 async def test_relay_whose_broker_is_ahead_of_the_log_waits(broker: MemoryUnderTest) -> None:
     async with relay_app(broker.url).open("memory:") as system:
         _store_progress(broker, system.store.log.identity, 1_000)
         await append(system, 1)
+
+        await until(lambda: _has_error(system, fait.BrokerAhead))
+    assert await broker.messages() == []
+
+
+async def test_relay_of_a_restored_log_that_has_grown_beyond_the_broker_waits(broker: MemoryUnderTest) -> None:
+    async with relay_app(broker.url).open("memory:") as system:
+        _store_progress(broker, system.store.log.identity, 2, str(uuid4()))
+        await append(system, 5)
 
         await until(lambda: _has_error(system, fait.BrokerAhead))
     assert await broker.messages() == []
@@ -456,11 +485,11 @@ async def test_failed_key_waits_until_what_a_former_owner_has_published_is_recor
         assert [each.position for each in await broker.arrived()] == [1]
 
 
-def _store_progress(broker: MemoryUnderTest, log: Identity, position: int) -> None:
+def _store_progress(broker: MemoryUnderTest, log: Identity, position: int, event_id: str = "") -> None:
     source = Source(log.log_id, log.epoch_id, "relay-orders")
     session = server_of(broker.url.partition(":")[2]).new_session("orders", source, range(256), 0)
     for each in session.states.values():
-        each.progress = Progress(log.epoch_id, position)
+        each.progress = Progress(log.epoch_id, position, event_id)
 
 
 async def test_key_is_redriven_in_order_after_a_restart_with_an_older_checkpoint(

@@ -99,7 +99,9 @@ def test_backup_prints_its_size_and_position(run: Run, store: str, target: Path)
     result = run("backup", target, "-s", store)
 
     assert result.exit_code == 0
-    assert result.stdout.endswith(f"copy.db: {target.stat().st_size:,} bytes, up to position 7\n")
+    copied, advice = result.stdout.splitlines()
+    assert copied.endswith(f"copy.db: {target.stat().st_size:,} bytes, up to position 7")
+    assert "fait log adopt" in advice
     assert run("doctor", "-s", f"sqlite:///{target}").exit_code == 0
 
 

@@ -56,7 +56,7 @@ class RetryPlan:
             failed.error, failed.event, failed.key, previous, "retrying",
             subscription=self._definition.name, generation=self._lane.lease.key.generation, now=self._run.clock.now(),
         )  # fmt: skip
-        action = policy.then if isinstance(failed.error, MalformedMessage) else policy.action(failure.attempts)
+        action = self._action(failed, failure.attempts)
         if isinstance(failed.error, EventTooNew) and policy.too_new == "skip":
             action = "skip"
         # fault: redriven-key-retried
@@ -76,7 +76,7 @@ class RetryPlan:
             What follows.
         """
         policy = self._definition.policy
-        action = "skip" if failure is None else "park" if failure.state == "parked" else policy.action(attempt)
+        action = "skip" if failure is None else "park" if failure.state == "parked" else self._action(failed, attempt)
         delay_s = policy.delay_s(attempt)
         self._log(failed, action, delay_s, attempt)
         if action == "skip":
@@ -97,6 +97,11 @@ class RetryPlan:
             self.pause = "too many keys are parked"
         self._count_in_a_row(failed)
         return action
+
+    def _action(self, failed: FailedKey, attempt: int) -> FailureAction:
+        """Return what follows an attempt. A malformed message stays malformed."""
+        policy = self._definition.policy
+        return policy.then if isinstance(failed.error, MalformedMessage) else policy.action(attempt)
 
     def _log(self, failed: FailedKey, action: FailureAction, delay_s: float, attempt: int) -> None:
         event = failed.event

@@ -130,10 +130,13 @@ class Progress(Struct, frozen=True):
     Attributes:
         epoch_id: id of the log's epoch in which the position was stored, as in `Source`.
         position: the position.
+        event_id: id of the last message of the call that stored the position. A log without this event at the position
+            was restored from a backup. "": not known, as the position was stored by a former version of fait.
     """
 
     epoch_id: str
     position: int
+    event_id: str = ""
 
 
 def lowest_progress(by_bucket: Mapping[int, Progress], buckets: range) -> Progress | None:
@@ -265,9 +268,9 @@ class Publisher(Protocol):
             batch: 1 to `maximum_batch` messages of the publisher's buckets.
             after: the position that the broker stores: the lowest one of `progress`, see `lowest_progress`, or `upto`
                 of the previous call. Ignored if it stores none.
-            upto: position to store with the messages; less than `after` only if that was stored in another epoch. The
-                same as `after` to leave the position as it is: then no message counts as published already. If a
-                message is not accepted, the broker keeps `after`.
+            upto: position to store, with the id of the last message; less than `after` only if that was stored in
+                another epoch. The same as `after` to leave the position as it is: then no message counts as published
+                already. If a message is not accepted, the broker keeps `after`.
 
         Returns:
             The outcomes.

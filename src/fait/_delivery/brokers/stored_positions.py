@@ -7,12 +7,34 @@ one; what a former publisher has already published from the other buckets is not
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
+from msgspec import Struct
+
 from fait._delivery.brokers.port import Message, Progress, lowest_progress
 
 __all__ = ["PositionRun", "StoredPositions"]
 
-PositionRun = tuple[int, int, str | None, int]
-"""Buckets with the same position: the first, the end, the epoch id and the position, or None and 0."""
+
+class PositionRun(Struct, frozen=True, array_like=True):
+    """Buckets with the same position, as brokers store them.
+
+    Attributes:
+        start: the first bucket.
+        stop: the end of the buckets.
+        epoch_id: as in `Progress`; None if the buckets have no position.
+        position: the position; 0 if they have none.
+        event_id: as in `Progress`.
+    """
+
+    start: int
+    stop: int
+    epoch_id: str | None
+    position: int
+    event_id: str = ""
+
+    @property
+    def progress(self) -> Progress | None:
+        """The position of each bucket."""
+        return None if self.epoch_id is None else Progress(self.epoch_id, self.position, self.event_id)
 
 
 class StoredPositions:
@@ -33,10 +55,10 @@ class StoredPositions:
     def from_runs(cls, epoch_id: str, buckets: range, runs: Iterable[PositionRun]) -> "StoredPositions":
         """Return the positions that `runs` described."""
         by_bucket = {
-            bucket: Progress(epoch, position)
-            for start, stop, epoch, position in runs
-            if epoch is not None
-            for bucket in range(start, stop)
+            bucket: progress
+            for run in runs
+            if (progress := run.progress) is not None
+            for bucket in range(run.start, run.stop)
         }
         return cls(epoch_id, buckets, by_bucket)
 
@@ -46,7 +68,9 @@ class StoredPositions:
         groups = groupby(self.buckets, key=self.by_bucket.get)
         runs = [(progress, list(group)) for progress, group in groups]
         return [
-            (run[0], run[-1] + 1, progress and progress.epoch_id, progress.position if progress else 0)
+            PositionRun(run[0], run[-1] + 1, progress.epoch_id, progress.position, progress.event_id)
+            if progress
+            else PositionRun(run[0], run[-1] + 1, None, 0)
             for progress, run in runs
         ]
 
@@ -55,16 +79,27 @@ class StoredPositions:
         """The lowest position of all buckets; None if the broker stores none for one of them."""
         return lowest_progress(self.by_bucket, self.buckets)
 
-    def advanced(self, after: int, upto: int) -> "StoredPositions":
-        """Return the positions after a publication; those that are higher already, in the same epoch, stay."""
+    def advanced(self, after: int, upto: int, event_id: str) -> "StoredPositions":
+        """Return the positions after a publication; those that are higher already, in the same epoch, stay.
+
+        Args:
+            after: as in `Publisher.publish`.
+            upto: as in `Publisher.publish`.
+            event_id: id of the last message.
+        """
         if upto == after and self.lowest is not None:
             return self
-        reached = Progress(self._epoch_id, upto)
+        reached = self.reached(after, upto, event_id)
         moved = {
             bucket: stored if (stored := self.by_bucket.get(bucket)) and self._is_beyond(stored, upto) else reached
             for bucket in self.buckets
         }
         return StoredPositions(self._epoch_id, self.buckets, moved)
+
+    def reached(self, after: int, upto: int, event_id: str) -> Progress:
+        """Return the position that a call stores. If it does not move, its event is not the last one of the call."""
+        # fault: event-of-another-position
+        return Progress(self._epoch_id, upto, "" if upto == after else event_id)
 
     def unpublished(self, batch: Sequence[Message], after: int, upto: int) -> list[int]:
         """Return the indexes of the messages that no former publisher has published.

@@ -30,7 +30,7 @@ from fait._delivery.brokers.port import (
 )
 from fait._delivery.relay.confirmed import ConfirmedPosition, ConfirmedRange, confirmed_ranges, lost_buckets
 from fait._delivery.relay.definition import RelayDefinition
-from fait._delivery.relay.published_position import published_positions
+from fait._delivery.relay.published_position import has_published_events, published_positions
 from fait._delivery.wire.outgoing import cloud_event_of, encoded_message
 from fait._delivery.wire.signature import SigningKey, sign, signing_keys
 from fait._events.envelope import RecordedEvent
@@ -266,7 +266,9 @@ class RangePublisher:
         own = (each.confirmed for each in self._confirmed if (each.topic, each.buckets) == (name, buckets))
         former = next(own, ConfirmedPosition(relay.name, relay.to, 0))
         confirmed = replace(former, position=lowest.position if lowest else 0)
-        return _TopicPublisher(publisher, min(positions.values()), confirmed)
+        # In a log that was restored, and adopted after appends, events have positions of messages that the log lost.
+        start = min(positions.values()) if await has_published_events(self._log, progress.values()) else 0
+        return _TopicPublisher(publisher, start, confirmed)
 
     async def close(self) -> None:
         """Close the publishers and the connection. Never raises."""

@@ -26,7 +26,7 @@ async def backup(
 
     Processes may continue to use the store. The copy has all events up to one moment. It is checked before it gets its
     name, so an interrupted backup creates no file; a partial copy of a backup that was killed is removed by the next
-    one to FILE. Use pg_dump for PostgreSQL.
+    one to FILE. Use pg_dump for PostgreSQL. After a restore, run `fait log adopt` before a process appends.
     """
     started = time.monotonic()
     with ProgressMeter("backup", 1000, "pages") as meter:
@@ -45,3 +45,6 @@ async def backup(
         )  # fmt: skip
     else:
         print(f"copied {redacted_url(store)} to {file}: {size_bytes:,} bytes, up to position {position:,}")
+        print(
+            "If you restore it, run fait log adopt --store URL before a process appends: positions will be used again."
+        )

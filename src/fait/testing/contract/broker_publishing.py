@@ -4,6 +4,7 @@
 from collections.abc import Mapping
 
 import pytest
+from msgspec.structs import replace
 
 from fait._broker_errors import Fenced, TopologyMismatch
 from fait._delivery.brokers.port import (
@@ -257,7 +258,7 @@ class PublishingContract:
         message = tested.message(position=5)
         await publisher.publish([message], after=0, upto=5)
 
-        reached = dict.fromkeys(range(BUCKETS), Progress(tested.source.epoch_id, 5))
+        reached = dict.fromkeys(range(BUCKETS), Progress(tested.source.epoch_id, 5, message.id))
         stored = reached if tested.broker.features.stores_position else {}
         assert (before, await publisher.progress()) == ({}, stored)
         assert await (await tested.publisher(topic, broker=await tested.another(), token=2)).progress() == stored
@@ -267,22 +268,63 @@ class PublishingContract:
             pytest.skip("this broker stores no position")
         topic, key = await tested.topic(), next(key for key in map(str, range(999)) if bucket_of(key) < 64)
         low = await tested.publisher(topic, buckets=range(64))
-        await low.publish([tested.message(key, position=5)], after=0, upto=5)
+        message = tested.message(key, position=5)
+        await low.publish([message], after=0, upto=5)
 
         found = await (await tested.publisher(topic, broker=await tested.another(), token=2)).progress()
 
-        assert found == dict.fromkeys(range(64), Progress(tested.source.epoch_id, 5))
+        assert found == dict.fromkeys(range(64), Progress(tested.source.epoch_id, 5, message.id))
+
+    async def test_event_id_of_the_position_is_that_of_the_last_message(self, tested: BrokerUnderTest) -> None:
+        if not tested.broker.features.stores_position:
+            pytest.skip("this broker stores no position")
+        topic = await tested.topic()
+        publisher = await tested.publisher(topic)
+        await publisher.publish([tested.message(position=n, id=f"id {n}") for n in (1, 2)], after=0, upto=2)
+        await publisher.publish([tested.message(position=3, id="third")], after=2, upto=3)
+
+        found = await (await tested.publisher(topic, broker=await tested.another(), token=2)).progress()
+
+        assert found == dict.fromkeys(range(BUCKETS), Progress(tested.source.epoch_id, 3, "third"))
+
+    async def test_call_that_does_not_move_the_position_tells_no_event_at_it(self, tested: BrokerUnderTest) -> None:
+        if not tested.broker.features.stores_position:
+            pytest.skip("this broker stores no position")
+        topic = await tested.topic()
+        publisher = await tested.publisher(topic)
+        await publisher.publish([tested.message(position=5)], after=3, upto=3)
+
+        found = await (await tested.publisher(topic, broker=await tested.another(), token=2)).progress()
+
+        assert {each.event_id for each in found.values()} <= {""}
+
+    async def test_position_of_an_earlier_epoch_remains_after_a_call_that_keeps_it(
+        self, tested: BrokerUnderTest
+    ) -> None:
+        if not tested.broker.features.stores_position:
+            pytest.skip("this broker stores no position")
+        topic, source = await tested.topic(), replace(tested.source, epoch_id="next")
+        first = tested.message("a", position=5)
+        await (await tested.publisher(topic)).publish([first], after=0, upto=5)
+        publisher = await tested.publisher(topic, broker=await tested.another(), source=source, token=2)
+        await publisher.publish([tested.message("b", position=3)], after=5, upto=5)
+
+        last = await tested.publisher(topic, broker=await tested.another(), source=source, token=3)
+
+        assert await last.progress() == dict.fromkeys(range(BUCKETS), Progress(tested.source.epoch_id, 5, first.id))
 
     async def test_position_remains_if_nothing_of_an_atomic_batch_is_accepted(self, tested: BrokerUnderTest) -> None:
         if not tested.broker.features.stores_position or tested.broker.features.batch != "atomic":
             pytest.skip("this broker stores no position, or has no atomic batches")
         topic = await tested.topic()
         publisher = await tested.publisher(topic)
-        await publisher.publish([tested.message(position=5)], after=0, upto=5)
+        message = tested.message(position=5)
+        await publisher.publish([message], after=0, upto=5)
 
         await publisher.publish([oversize(tested, "a")], after=5, upto=9)
 
-        assert await publisher.progress() == dict.fromkeys(range(BUCKETS), Progress(tested.source.epoch_id, 5))
+        stored = Progress(tested.source.epoch_id, 5, message.id)
+        assert await publisher.progress() == dict.fromkeys(range(BUCKETS), stored)
 
     async def test_message_below_the_position_is_published_without_moving_it(self, tested: BrokerUnderTest) -> None:
         topic = await tested.topic()

@@ -265,7 +265,8 @@ class TransactionalPublisher(KafkaPublisher):
             return outcomes_with_refused(batch, refused)
         if (lowest := self._stored.lowest) and lowest.position != after:
             raise self._fenced(f"the broker stores position {lowest.position}, not {after}")
-        stored, unpublished = self._stored.advanced(after, upto), self._stored.unpublished(batch, after, upto)
+        unpublished = self._stored.unpublished(batch, after, upto)
+        stored = self._stored.advanced(after, upto, batch[-1].id)
         outcomes: list[PublishOutcome] = [Accepted()] * len(batch)
         # fault: position-not-in-transaction
         records = [self._records().position(stored)]

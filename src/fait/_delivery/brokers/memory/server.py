@@ -146,7 +146,7 @@ class MemoryServer:
             offsets = dict.fromkeys(range(len(batch)), "")
             for at in stored.unpublished(batch, after, upto):
                 offsets[at] = self._store(session.topic, batch[at])
-            for bucket, progress in stored.advanced(after, upto).by_bucket.items():
+            for bucket, progress in stored.advanced(after, upto, batch[-1].id).by_bucket.items():
                 # fault: broker-position-not-stored
                 session.states[bucket].progress = progress
         self._wake()

@@ -167,16 +167,17 @@ class NatsPublisher:
             return outcomes_with_refused(batch, refused)
         if (lowest := self._stored.lowest) and lowest.position != after:
             raise self._fenced(f"the broker stores position {lowest.position}, not {after}")
-        stored, unpublished = self._stored.advanced(after, upto), self._stored.unpublished(batch, after, upto)
-        await self._append([entries[at] for at in unpublished], stored, upto)
+        unpublished = self._stored.unpublished(batch, after, upto)
+        stored = self._stored.advanced(after, upto, batch[-1].id)
+        await self._append([entries[at] for at in unpublished], stored)
         self._stored = stored
         return [Accepted()] * len(batch)  # the offset has the time of the message, which the server does not tell
 
-    async def _append(self, entries: list[Entry], stored: StoredPositions, upto: int) -> None:
+    async def _append(self, entries: list[Entry], stored: StoredPositions) -> None:
         """Store messages and positions."""
-        if entries:
+        if entries and (lowest := stored.lowest):
             last = entries[-1]
-            headers = {**last.headers, **position_header(self._source.epoch_id, upto)}
+            headers = {**last.headers, **position_header(lowest)}
             entries[-1] = Entry(last.subject, headers, last.body)
         else:
             entries = [self._record_entry(stored)]

@@ -8,7 +8,6 @@ message, which each successor writes again.
 import asyncio
 from base64 import b64decode
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
 from typing import Any, Final
 
 import msgspec
@@ -17,7 +16,7 @@ from msgspec import Struct
 from fait._delivery.brokers.nats.connection import ApiError, NatsConnection
 from fait._delivery.brokers.nats.subjects import Subjects, stream_name
 from fait._delivery.brokers.port import Progress, Source
-from fait._delivery.brokers.stored_positions import StoredPositions
+from fait._delivery.brokers.stored_positions import PositionRun, StoredPositions
 from fait._delivery.text_codes import decode_token, encode_token
 
 __all__ = ["NO_MESSAGE", "PublisherRecords", "Record", "StoredRecord", "position_header", "position_of"]
@@ -26,7 +25,7 @@ NO_MESSAGE: Final = 10037
 """Error code of the server: a subject has no message."""
 
 UPTO: Final = "Fait-Upto"
-"""Header of the last message of a call: position and epoch."""
+"""Header of the last message of a call: position, epoch and event id."""
 
 
 class Record(Struct, frozen=True):
@@ -35,27 +34,20 @@ class Record(Struct, frozen=True):
     Attributes:
         token: its fencing token.
         generation: greater than those of all former publishers with some of its buckets.
-        positions: runs of buckets with the same position: first bucket, end, epoch id and position, or None and 0.
+        positions: runs of buckets with the same position.
     """
 
     token: int
     generation: int
-    positions: tuple[tuple[int, int, str | None, int], ...]
+    positions: tuple[PositionRun, ...]
 
     def of(self, bucket: int) -> Progress | None:
         """Return the position of one of its buckets."""
-        run = next(each for each in self.positions if each[0] <= bucket < each[1])
-        return None if run[2] is None else Progress(run[2], run[3])
+        return next(each for each in self.positions if each.start <= bucket < each.stop).progress
 
     def moved(self, stored: StoredPositions) -> "Record":
         """Return the record with other positions."""
-        runs = groupby(stored.buckets, key=stored.by_bucket.get)
-        buckets = [(progress, list(run)) for progress, run in runs]
-        positions = tuple(
-            (run[0], run[-1] + 1, progress and progress.epoch_id, progress.position if progress else 0)
-            for progress, run in buckets
-        )
-        return Record(self.token, self.generation, positions)
+        return Record(self.token, self.generation, tuple(stored.runs))
 
 
 class StoredRecord(Struct, frozen=True):
@@ -78,7 +70,7 @@ class StoredRecord(Struct, frozen=True):
         if self.last is None:
             return stored
         before = StoredPositions(self.last.epoch_id, range(bucket, bucket + 1), {bucket: stored} if stored else {})
-        return before.advanced(-1, self.last.position).lowest
+        return before.advanced(-1, self.last.position, self.last.event_id).lowest
 
 
 def position_of(bucket: int, records: Sequence[StoredRecord]) -> Progress | None:
@@ -92,9 +84,9 @@ def position_of(bucket: int, records: Sequence[StoredRecord]) -> Progress | None
     return newest.of(bucket) if newest else None
 
 
-def position_header(epoch_id: str, upto: int) -> Mapping[str, str]:
+def position_header(progress: Progress) -> Mapping[str, str]:
     """Return the header of the last message of a call."""
-    return {UPTO: f"{upto} {encode_token(epoch_id)}"}
+    return {UPTO: f"{progress.position} {encode_token(progress.epoch_id)} {encode_token(progress.event_id)}"}
 
 
 class PublisherRecords:
@@ -159,8 +151,10 @@ def progress_of(message: Mapping[str, Any]) -> Progress | None:
     """Return the position in the headers of a message."""
     lines = b64decode(message.get("hdrs", "")).decode().split("\r\n")
     value = next((line.removeprefix(f"{UPTO}: ") for line in lines if line.startswith(UPTO)), "")
-    position, _, epoch_id = value.partition(" ")
-    return Progress(decode_token(epoch_id), int(position)) if value else None
+    if not value:
+        return None
+    position, epoch_id, *event_id = value.split(" ")
+    return Progress(decode_token(epoch_id), int(position), *map(decode_token, event_id))
 
 
 def buckets_of(text: str) -> range:

@@ -1,13 +1,13 @@
 -- Makes a publisher the owner of buckets. The field "live GENERATION" of each former owner, which it compares, becomes
 -- "fenced GENERATION".
 -- KEYS: states of the source. ARGV: fencing token, first bucket, end.
--- The state of a bucket is "token generation" of its owner, and the position "epoch number" at which that one began.
+-- The state of a bucket is "token generation" of its owner, and the position "epoch number id" at which that one began.
 -- The fields "live" and "fenced" have the position since then, or nothing.
 local key = KEYS[1]
 
 local function later(stored, position)
-    local epoch, number = string.match(stored, '^(.*) (%d+)$')
-    local new_epoch, new_number = string.match(position, '^(.*) (%d+)$')
+    local epoch, number = string.match(stored, '^(%S+) (%d+)')
+    local new_epoch, new_number = string.match(position, '^(%S+) (%d+)')
     local is_beyond = epoch == new_epoch and epoch and tonumber(number) >= tonumber(new_number)
     return (position == '' or is_beyond) and stored or position
 end

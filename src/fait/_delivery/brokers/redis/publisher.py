@@ -94,8 +94,10 @@ class RedisPublisher:
         if (lowest := self._stored.lowest) and lowest.position != after:
             raise self._fence(f"the broker stores position {lowest.position}, not {after}")
         outcomes: list[PublishOutcome] = [Accepted()] * len(batch)
-        stored, unpublished = self._stored.advanced(after, upto), self._stored.unpublished(batch, after, upto)
-        moved = self._position if stored is self._stored else f"{encode_token(self._source.epoch_id)} {upto}"
+        unpublished = self._stored.unpublished(batch, after, upto)
+        stored = self._stored.advanced(after, upto, batch[-1].id)
+        reached = self._stored.reached(after, upto, batch[-1].id)
+        moved = self._position if stored is self._stored else position_text(reached)
         ids = await self._append([batch[at] for at in unpublished], moved)
         for at, entry_id in zip(unpublished, ids, strict=True):
             outcomes[at] = Accepted(entry_id.decode())
@@ -148,5 +150,10 @@ class RedisPublisher:
 
 def progress_of(position: bytes) -> Progress:
     """Return a position as the scripts write it."""
-    epoch_id, _, number = position.decode().rpartition(" ")
-    return Progress(decode_token(epoch_id), int(number))
+    epoch_id, number, *event_id = position.decode().split(" ")
+    return Progress(decode_token(epoch_id), int(number), *map(decode_token, event_id))
+
+
+def position_text(progress: Progress) -> str:
+    """Return a position as the scripts store it."""
+    return f"{encode_token(progress.epoch_id)} {progress.position} {encode_token(progress.event_id)}"
