@@ -109,12 +109,13 @@ async def measure(name: str, server: BrokerServer, directory: Path, postgres: st
 
 
 def print_rates(database: str, other: str, other_rates: Sequence[float], rates: Sequence[float]) -> None:
+    ours = f"  {database:10} {'relay of fait':20} {statistics.median(rates):10,.0f} events/s"
     if not other_rates:
-        print(f"  {database:10} {other:20} NOT MEASURED: it is not installed")
+        print(f"  {database:10} {other:20} NOT MEASURED: it is not installed\n{ours}")
         return
     ratio = statistics.median(rate / base for rate, base in zip(rates, other_rates, strict=True))
     print(f"  {database:10} {other:20} {statistics.median(other_rates):10,.0f} events/s")
-    print(f"  {database:10} {'relay of fait':20} {statistics.median(rates):10,.0f} events/s {ratio:7.1f} times")
+    print(f"{ours} {ratio:7.1f} times")
 
 
 async def naive(server: BrokerServer, path: Path, count: int) -> float:
