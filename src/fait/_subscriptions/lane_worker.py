@@ -150,9 +150,7 @@ class LaneWorker:
 
     def _start_work(self) -> None:
         lane = self.lane
-        if self._can_read:
-            self._reading = asyncio.create_task(self._read(), name=f"fait-read-{self._definition.name}")
-            self._reading.add_done_callback(self._end_reading)
+        self._start_reading()
         self._start_jobs()
         is_idle = lane.is_idle and not self._jobs
         if self._beyond is not None and is_idle:
@@ -160,11 +158,16 @@ class LaneWorker:
         if self._end is not None and lane.cursor >= self._end and is_idle:
             self._end = None  # now it stops
 
+    def _start_reading(self) -> None:
+        if self._can_read:
+            self._reading = asyncio.create_task(self._read(), name=f"fait-read-{self._definition.name}")
+            self._reading.add_done_callback(self._end_task)
+
     def _start_jobs(self) -> None:
         while len(self._jobs) < self._definition.concurrency and (job := self._next_job()) is not None:
             task = asyncio.create_task(self._run_jobs(job), name=f"fait-job-{self._definition.name}")
             self._jobs.add(task)
-            task.add_done_callback(self._end_job)
+            task.add_done_callback(self._end_task)
 
     @property
     def _can_read(self) -> bool:
@@ -203,15 +206,11 @@ class LaneWorker:
             await self.tenure.end()
             await self._source.close()
 
-    def _end_reading(self, task: "asyncio.Task[None]") -> None:
-        self._reading = None
-        self._keep_problem(task)
-
-    def _end_job(self, task: "asyncio.Task[None]") -> None:
+    def _end_task(self, task: "asyncio.Task[None]") -> None:
+        """Forget a task that has ended, but not why it failed."""
+        if self._reading is task:
+            self._reading = None
         self._jobs.discard(task)
-        self._keep_problem(task)
-
-    def _keep_problem(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             if not isinstance(error, Exception):
                 raise error
@@ -239,8 +238,18 @@ class LaneWorker:
             position = page.events[len(events)].position - 1
         lane.take(events, position)
         lane.more = page.more or lane.cursor < page.position
-        self._start_jobs()  # at once: `run` would do it only two turns of the event loop later
         self._report()
+        await self._continue_as_job()
+
+    async def _continue_as_job(self) -> None:
+        """Run the first job in the task that has read: a new one would begin a turn of the event loop later."""
+        assert self._reading is not None
+        if len(self._jobs) < self._definition.concurrency and (job := self._next_job()) is not None:
+            self._jobs.add(self._reading)
+            self._reading = None
+            self._start_reading()
+            self._start_jobs()
+            await self._run_jobs(job)
 
     def _handled(self, events: Sequence[RecordedEvent]) -> Sequence[RecordedEvent]:
         """Return the events to handle, up to one whose type only other code handles."""
@@ -290,8 +299,9 @@ class LaneWorker:
         """Run a job, and further ones as long as there are any: a task for each would cost more than a short job."""
         while job is not None:
             await self._run_job(job)
-            if self._retries.due or self._can_read:
+            if self._retries.due:
                 self._wake.set()
+            self._start_reading()
             job = self._next_job()
 
     async def _run_job(self, job: Job) -> None:

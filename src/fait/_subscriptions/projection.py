@@ -61,8 +61,7 @@ class Projection:
     ) -> Outcome:
         """Fold one event, which failed, for each of its keys; raise the error if its keys cannot be found."""
         converted = self._codec.convert(self._handled, events)
-        decoded = [(each, decode) for each in converted if (decode := self._decoder(each)) is not None]
-        keys = {key_text(key) for key, _ in self._changes_by_key(decoded)}
+        keys = {key_text(key) for key, _ in self._changes_by_key(self._with_decoders(converted))}
         rows, failed = list[RowChange](), list[FailedKey]()
         for each in sorted(key for key in keys if context.is_concerned(key)):
             try:
@@ -78,12 +77,12 @@ class Projection:
     async def _fold(self, recorded_events: Sequence[RecordedEvent], is_concerned: Callable[[str], bool]) -> RowChange:
         definition, evolve = self._model, cast("Any", self._model.cls).evolve
         recorded_events = self._codec.convert(self._handled, recorded_events)
-        events = [(event, decode) for event in recorded_events if (decode := self._decoder(event)) is not None]
+        events = self._with_decoders(recorded_events)
         if definition.keyed_by_stream:  # keys need no decoding, so an event is decoded only when it is folded
-            streams = {event.stream: None for event, _ in events}
-            key_by_stream = {stream: definition.key_of_stream(stream) for stream in streams}
+            streams = [event.stream for event, _ in events]
+            key_by_stream = {stream: definition.key_of_stream(stream) for stream in dict.fromkeys(streams)}
             keys = list(dict.fromkeys(key_by_stream.values()))
-            changes = ((key_by_stream[envelope.recorded_event.stream], envelope) for envelope in _decode_all(events))
+            changes = zip(map(key_by_stream.__getitem__, streams), _decode_all(events), strict=True)
         else:
             changes = [each for each in self._changes_by_key(events) if is_concerned(key_text(each[0]))]
             keys = list(dict.fromkeys(key for key, _ in changes))
@@ -107,14 +106,22 @@ class Projection:
                 # fault: rows-share-an-event
                 yield key, next(_decode_all([event])) if number else envelope
 
-    def _decoder(self, event: RecordedEvent) -> Decode | None:
-        type, schema_version = event.type, event.schema_version
-        try:
-            return self._decoders[type][schema_version]
+    def _with_decoders(self, events: Sequence[RecordedEvent]) -> list[tuple[RecordedEvent, Decode]]:
+        """Return the events that are not ignored, each with its decoder."""
+        decoders = self._decoders
+        try:  # a call for each event would take longer than the rest
+            found = [(each, decoders[each.type][each.schema_version]) for each in events]
         except KeyError:
-            decode = self._codec.decoder_for(self._handled, type, schema_version, event.stream, event.version)
-            self._decoders[type][schema_version] = decode
-            return decode
+            for each in events:
+                self._add_decoder(each)
+            found = [(each, decoders[each.type][each.schema_version]) for each in events]
+        return [(each, decode) for each, decode in found if decode is not None]
+
+    def _add_decoder(self, event: RecordedEvent) -> None:
+        if event.schema_version not in self._decoders[event.type]:
+            self._decoders[event.type][event.schema_version] = self._codec.decoder_for(
+                self._handled, event.type, event.schema_version, event.stream, event.version
+            )
 
     def _to_row(self, key: Any, instance: Any, events: Sequence[tuple[RecordedEvent, Decode]]) -> Any:
         """Return the instance that `evolve` returned for a key as a row; raise `UsageError` if it is wrong."""
@@ -149,4 +156,8 @@ class Projection:
 
 def _decode_all(events: Iterable[tuple[RecordedEvent, Decode]]) -> Iterator[Envelope[Any]]:
     for recorded_event, decode in events:
-        yield Envelope(decode_recorded(decode, recorded_event), recorded_event)
+        try:
+            event = decode(recorded_event.data)
+        except Exception:
+            event = decode_recorded(decode, recorded_event)  # says what is wrong
+        yield Envelope(event, recorded_event)
