@@ -52,6 +52,10 @@ SERVERS: dict[str, Callable[[], BrokerServer]] = {
     "RabbitMQ, quorum queues": RabbitmqServer,
     "RabbitMQ, streams": lambda: RabbitmqServer(options="queues=stream"),
     "Kafka, flush.messages 1, linger.ms 0": KafkaServer,
+    "Kafka, flush.messages 1, linger.ms 0, transactions off": lambda: KafkaServer(options="transactions=off"),
+    "Kafka, flushed by the system (its default), linger.ms 0": lambda: KafkaServer(
+        settings={"log.flush.interval.messages": "1000000"}
+    ),
 }
 
 Publish = Callable[[bytes], Awaitable[Any]]

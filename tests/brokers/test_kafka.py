@@ -423,6 +423,7 @@ async def test_acknowledged_offset_is_that_of_the_group_for_other_tools(
     assert isinstance(batch, ConsumedBatch)
 
     await consumer.acknowledge(lane, batch.messages[1].offset)
+    await consumer.close()
 
     tool = KafkaClientConsumer({**settings, "group.id": f"group-{topic}"})
     assert [each.offset for each in tool.committed([TopicPartition(topic, 0)], 10)] == [2]

@@ -107,6 +107,7 @@ class KafkaServer(BrokerServer):
         password: the password of the user `fait`; None: clients need none.
         certificate: accept only TLS connections, with this certificate.
         settings: others, by the names of Kafka's configuration.
+        options: options of the URL, such as "transactions=off".
 
     Raises:
         LookupError: it is not installed.
@@ -122,8 +123,10 @@ class KafkaServer(BrokerServer):
         password: str | None = None,
         certificate: Certificate | None = None,
         settings: Mapping[str, str] | None = None,
+        options: str = "",
     ) -> None:
         self._settings = settings or {}
+        self._options = f"?{options}" if options else ""
         self._password = password
         self._certificate = certificate
         self._controller_port = free_port()
@@ -135,7 +138,7 @@ class KafkaServer(BrokerServer):
     def url(self) -> str:
         """The URL without the password."""
         scheme = "kafka+ssl" if self._certificate else "kafka"
-        return f"{scheme}://127.0.0.1:{self.port}"
+        return f"{scheme}://127.0.0.1:{self.port}{self._options}"
 
     def prepare(self) -> None:
         self._archives = accessible_archives(self.directory)

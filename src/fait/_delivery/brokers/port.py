@@ -373,6 +373,8 @@ class Consumer(Protocol):
     async def acknowledge(self, lane: Lane, offset: str) -> None:
         """Tell the broker that all messages of a lane up to an offset, and no later ones, need not be delivered again.
 
+        A broker that removes nothing may do so a second later, or in `close`.
+
         Args:
             lane: the lane.
             offset: offset of a delivered message.
@@ -391,7 +393,7 @@ class Consumer(Protocol):
         ...
 
     async def close(self) -> None:
-        """Release its resources, within `CLOSE_TIMEOUT_S`. Acknowledges nothing, and never raises."""
+        """Release its resources, within `CLOSE_TIMEOUT_S`. Acknowledges nothing else, and never raises."""
         ...
 
 

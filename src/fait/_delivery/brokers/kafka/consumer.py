@@ -1,26 +1,32 @@
 """Reads partitions from offsets of its own: it is no member of a group, so no rebalance takes a partition from it.
 
-The offsets that it acknowledges are committed to the group with its name, for tools that show the lag. Reads run in
-the thread of the client.
+The offsets that it acknowledges are committed to the group with its name once in a second, for tools that show the
+lag. Reads run in the thread of the client.
 """
 
+import asyncio
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
-from fait._broker_errors import OffsetLost, TopologyMismatch
+from fait._broker_errors import BrokerUnavailable, OffsetLost, TopologyMismatch
 from fait._delivery.brokers.kafka.connection import KafkaConnection, KafkaFailure
 from fait._delivery.brokers.kafka.names import topic_name
 from fait._delivery.brokers.polling_consumer import PollingConsumer
-from fait._delivery.brokers.port import ConsumedMessage, ConsumerSpec, Lane
+from fait._delivery.brokers.port import CLOSE_TIMEOUT_S, ConsumedMessage, ConsumerSpec, Lane
 from fait._errors import FaitError
 
 __all__ = ["KafkaConsumer"]
 
 POLL_S: Final = 0.1
 """Maximum time that a read waits. A lane that is resumed during a read is not part of it."""
+
+COMMIT_INTERVAL_S: Final = 1.0
+"""Minimum time between two commits of acknowledged offsets. Each is written to the disk of the server."""
 
 PREFETCHED_KBYTES: Final = 16 * 1024
 """Maximum size of the messages that the library reads ahead, in KiB."""
@@ -54,7 +60,9 @@ class KafkaConsumer(PollingConsumer):
         self._client = connection.client(Consumer, **settings)
         self._lanes = {(topic_name(lane.topic), lane.number): lane for lane in spec.lanes}
         self._paused = set[Lane]()
+        self._acknowledged: dict[Lane, int] = {}  # the first offsets that are not acknowledged
         self._committed: dict[Lane, int] = {}
+        self._committed_at = 0.0
 
     async def open(self, offsets: Mapping[Lane, str]) -> None:
         """Begin to read.
@@ -113,6 +121,8 @@ class KafkaConsumer(PollingConsumer):
             raise self._error(failure) from None
 
     def _poll(self, wanted: set[Lane], consumer: Consumer) -> list[Message]:
+        if time.monotonic() >= self._committed_at + COMMIT_INTERVAL_S:
+            self._commit(consumer)
         self._pause(set(self._spec.lanes) - wanted, consumer)
         first = consumer.poll(POLL_S)
         self._client.require()
@@ -137,20 +147,23 @@ class KafkaConsumer(PollingConsumer):
         return self._connection.unavailable(failure.reason)
 
     async def acknowledge(self, lane: Lane, offset: str) -> None:
-        """Commit an offset to the group, unless a later one was committed."""
-        following = int(offset) + 1
+        """Commit an offset to the group, unless a later one was committed: within a second, and before it is closed."""
         # fault: kafka-acknowledgment-moves-back
-        if following <= self._committed.get(lane, 0):
-            return
-        partitions = [self._partition(lane, following)]
-        try:
-            await self._client.call(lambda consumer: consumer.commit(offsets=partitions, asynchronous=False))
-        except KafkaFailure as failure:
-            raise self._error(failure) from None
-        self._committed[lane] = following
+        self._acknowledged[lane] = max(int(offset) + 1, self._acknowledged.get(lane, 0))
+
+    def _commit(self, consumer: Consumer) -> None:
+        acknowledged = self._acknowledged.copy()
+        changed = [self._partition(lane, at) for lane, at in acknowledged.items() if self._committed.get(lane) != at]
+        self._committed_at = time.monotonic()
+        if changed:
+            consumer.commit(offsets=changed, asynchronous=False)
+            self._committed = acknowledged
 
     async def close(self) -> None:
-        """Close its client."""
+        """Commit what is acknowledged, and close its client."""
+        with suppress(BrokerUnavailable, KafkaFailure, TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S / 4):
+                await self._client.call(self._commit)
         await self._client.close()
         await self._end_reading()
 
