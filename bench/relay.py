@@ -102,7 +102,7 @@ async def measure(name: str, server: BrokerServer, directory: Path, postgres: st
         if HAS_PEER:
             peer_rates.append(await relayed_by_peer(server, postgres, TEXT, options.peer))
         postgres_rates.append(await relayed(url, f"{postgres}?schema=s{uuid4().hex}", options.n))
-    delays = await delayed(url, directory / "delay.db", options.rate, int(options.rate * options.seconds))
+    delays = await delayed(url, directory / "delay.db", options.rate, options.seconds)
     print(name)
     print_rates("SQLite", "one row, wait, mark", naive_rates, rates)
     print_rates("PostgreSQL", "faststream-outbox", peer_rates, postgres_rates)
@@ -202,8 +202,12 @@ async def relayed(url: str, store: str, count: int) -> float:
         return count / (time.perf_counter() - started)
 
 
-async def delayed(url: str, path: Path, rate: int, count: int) -> list[float]:
-    """Return the delays from commit to consumer, sorted, of events at a fixed rate."""
+async def delayed(url: str, path: Path, rate: int, seconds: float) -> list[float]:
+    """Return the delays from commit to consumer, sorted, of events at a fixed rate, without those of the first second.
+
+    The former rounds have warmed the server up.
+    """
+    count = rate + int(rate * seconds)
     broker = await open_broker(url)
     start = "end" if broker.features.seekable else "acknowledged"
     consumer = await broker.consumer(ConsumerSpec(name="bench", lanes=await broker.lanes(DELAYS), start=start), {})
@@ -234,7 +238,7 @@ async def delayed(url: str, path: Path, rate: int, count: int) -> list[float]:
         await asyncio.gather(*commands)
         await asyncio.wait_for(consuming, 60)
     await broker.close()
-    return sorted(received[position] - at for position, at in committed.items())
+    return sorted(received[position] - at for position, at in committed.items() if position > rate)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,6 @@ __all__ = ["KafkaProducer", "ProducerRecord"]
 MAX_PRODUCED: Final = 100_000
 """Maximum number of messages in the queue of the library."""
 
-LINGER_MS: Final = 100
-"""Until the messages of a call are flushed, the library collects them: one batch for each partition, not many."""
-
-FLUSH_INTERVAL_S: Final = 0.1
-"""Interval in which a lost connection is noticed."""
-
 
 class ProducerRecord(Struct, frozen=True):
     """A message as it is sent.
@@ -76,7 +70,7 @@ class KafkaProducer:
         settings: dict[str, Any] = {
             "acks": "all",
             "enable_idempotence": True,
-            "linger_ms": min(LINGER_MS, timeout_ms // 2),
+            "linger_ms": 0,
             "message_timeout_ms": timeout_ms,
             "message_max_bytes": maximum_bytes,
             "queue_buffering_max_messages": MAX_PRODUCED,
@@ -125,7 +119,7 @@ class KafkaProducer:
             producer.begin_transaction()
         delivery = self._produce(entries, producer)
         while delivery.remaining and not self._client.events.is_down and (left := end - time.monotonic()) > 0:
-            producer.flush(min(left, FLUSH_INTERVAL_S))
+            producer.poll(left)
         self._client.require(outcome)
         if self._is_transactional and not delivery.remaining:
             producer.commit_transaction(max(0.0, end - time.monotonic()))
