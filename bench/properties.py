@@ -17,7 +17,7 @@ from typing import Any
 from measure import check, in_view, percentile, timed_async
 from order import EVENTS_PER_ORDER
 
-__all__ = ["BYTES_PER_EVENT", "growth", "import_time", "memory", "upcasting"]
+__all__ = ["BYTES_PER_EVENT", "growth", "import_time", "memory", "peak_mb", "upcasting"]
 
 BYTES_PER_EVENT = 1200
 """Disk space required per event before a log is filled; the log needs about two thirds of it."""
@@ -130,10 +130,10 @@ async def catch_up(path: str, _n: int) -> dict[str, Any]:
     from subjects import fait_system
 
     await fait_system.catch_up(path, rebuild=True)
-    return {"peak_mb": _peak_mb()}
+    return {"peak_mb": peak_mb()}
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
     """Return the peak memory of this process, without that of its parent."""
     status = Path("/proc/self/status")
     if status.exists():

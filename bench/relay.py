@@ -6,7 +6,10 @@ The tutorial's relay reads a row of an outbox table, publishes it, waits for the
 work on SQLite with `synchronous=FULL`. The peer is faststream-outbox (`relay_peer.py`). It works on PostgreSQL only,
 and is measured next to a relay of fait on the same server. Every message is confirmed and flushed to disk by the
 broker. Ways alternate round by round. The delay is the time from the moment at which a command has committed until a
-consumer has the message, at a fixed rate of commands; all is in one process.
+consumer has the message, at a fixed rate of commands; all is in one process. With `--memory`, the peak memory of a
+process with only a relay is measured, for two numbers of events.
+
+    -m relay --child STORE BROKER      a relay that catches up; prints its peak memory in MB
 """
 
 import argparse
@@ -28,6 +31,7 @@ import nats
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from machine import machine
+from properties import peak_mb
 from redis.asyncio import Redis
 from relay_peer import relayed_by_peer
 
@@ -44,6 +48,7 @@ __all__ = ["main"]
 
 TOPIC, DELAYS, LANES, KEYS = "orders", "delays", 16, 1_000
 TEXT = "x" * 300
+MEMORY_EVENTS = (20_000, 200_000)
 HAS_PEER = find_spec("faststream_outbox") is not None
 SETTINGS = {"fsync": "on", "shared_buffers": "256MB", "max_wal_size": "4GB"}
 SERVERS: dict[str, Callable[[], BrokerServer]] = {
@@ -75,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rate", type=int, default=1_000, help="events per second for the delay (default: 1,000)")
     parser.add_argument("--seconds", type=float, default=5, help="seconds of that (default: 5)")
     parser.add_argument("--only", default="", help="measure only brokers whose name begins with this, such as NATS")
+    parser.add_argument("--memory", action="store_true", help="measure the peak memory of relays, too")
     options = parser.parse_args(arguments)
     print(", ".join(f"{name}: {value}" for name, value in machine(Path(tempfile.gettempdir())).items()))
     print(f"events of {len(TEXT)} bytes, {KEYS:,} keys, {LANES} lanes\n")
@@ -108,8 +114,12 @@ async def measure(name: str, server: BrokerServer, directory: Path, postgres: st
     print_rates("PostgreSQL", "faststream-outbox", peer_rates, postgres_rates)
     percentiles = [1_000 * delays[int(len(delays) * share)] for share in (0.5, 0.99)]
     print(
-        f"  commit to consumer at {options.rate:,} events/s: p50 {percentiles[0]:.1f} ms, p99 {percentiles[1]:.1f} ms\n"
+        f"  commit to consumer at {options.rate:,} events/s: p50 {percentiles[0]:.1f} ms, p99 {percentiles[1]:.1f} ms"
     )
+    if options.memory:
+        peaks = [f"{count:,} events {await memory(url, directory, count):.1f} MB" for count in MEMORY_EVENTS]
+        print(f"  peak memory of the process of a relay: {', '.join(peaks)}")
+    print()
 
 
 def print_rates(database: str, other: str, other_rates: Sequence[float], rates: Sequence[float]) -> None:
@@ -190,16 +200,38 @@ def app(url: str, topic: str, start: str) -> fait.App:
 
 async def relayed(url: str, store: str, count: int) -> float:
     """Return the rate of a relay that catches up."""
+    await fill(store, count)
+    started = time.perf_counter()
+    async with app(url, TOPIC, "beginning").open(store) as system:
+        await system.wait(timeout_s=300)
+        return count / (time.perf_counter() - started)
+
+
+async def fill(store: str, count: int) -> None:
+    """Append events."""
     plain = fait.App("bench")
     plain.include(Placed)
     async with plain.open(store) as system:
         for start in range(0, count, KEYS):
             new = [fait.NewEvents(f"order-{n}", [Placed(TEXT)]) for n in range(min(KEYS, count - start))]
             await system.append(*new)
-    started = time.perf_counter()
+
+
+async def memory(url: str, directory: Path, count: int) -> float:
+    """Return the peak memory, in MB, of a process that publishes so many events."""
+    store = f"sqlite:///{directory}/memory-{count}.db"
+    await fill(store, count)
+    relaying = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "relay", "--child", store, url, stdout=asyncio.subprocess.PIPE
+    )
+    return float((await relaying.communicate())[0])
+
+
+async def catch_up(store: str, url: str) -> None:
+    """Publish all events; print the peak memory."""
     async with app(url, TOPIC, "beginning").open(store) as system:
         await system.wait(timeout_s=300)
-        return count / (time.perf_counter() - started)
+    print(peak_mb())
 
 
 async def delayed(url: str, path: Path, rate: int, seconds: float) -> list[float]:
@@ -242,4 +274,7 @@ async def delayed(url: str, path: Path, rate: int, seconds: float) -> list[float
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if sys.argv[1:2] == ["--child"]:
+        asyncio.run(catch_up(*sys.argv[2:4]))
+    else:
+        sys.exit(main())
