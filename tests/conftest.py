@@ -89,11 +89,12 @@ def large_servers_of(item: pytest.Item) -> list[str]:
 
 
 def uses_server(item: pytest.Item) -> bool:
-    """Whether a fixture starts a server, or a parameter names the backend that needs one."""
+    """Whether a fixture starts a server, or a parameter names such a fixture, or the backend that needs one."""
     if not SERVER_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
         return True
     parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
-    return any(re.fullmatch(r"postgres(ql)?( \d+)?", value) for value in parameters if isinstance(value, str))
+    names = [each for each in parameters if isinstance(each, str)]
+    return any(each in SERVER_FIXTURES or re.fullmatch(r"postgres(ql)?( \d+)?", each) for each in names)
 
 
 @pytest.fixture(scope="session")

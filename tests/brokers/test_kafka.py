@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import Future
 from typing import Any
 from uuid import uuid4
 
@@ -520,3 +521,43 @@ async def test_check_finds_records_that_are_not_compacted(broker: Broker, admin:
 async def test_part_of_the_url_that_would_be_ignored_is_refused(url: str, reason: str) -> None:
     with pytest.raises(UsageError, match=f"{reason}.*Nothing was opened"):
         await open_broker(url, variables={"PASSWORD": "secret"})
+
+
+# Leaders of new topics
+
+
+class AdminWithoutLeaders:
+    """A client to which partitions answer a few times that their node is not their leader yet."""
+
+    def __init__(self, client: Any, failures: int) -> None:
+        self.failures = failures
+        self._client = client
+
+    def list_offsets(self, asked: dict[TopicPartition, Any], **options: Any) -> dict[TopicPartition, Future[Any]]:
+        answers = self._client.list_offsets(asked, **options)
+        if self.failures > 0:
+            self.failures -= 1
+            answer = answers[next(iter(answers))] = Future[Any]()
+            answer.set_exception(KafkaException(KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION)))
+        return answers
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+
+async def test_topic_is_created_when_each_partition_answers_as_its_leader(broker: Any) -> None:
+    broker._admin._client = client = AdminWithoutLeaders(broker._admin._client, failures=3)
+
+    await broker.check(Topology({f"t-{uuid4().hex}": 3}), create=True)
+
+    assert client.failures == 0
+
+
+async def test_topic_whose_partitions_get_no_leader_in_time_is_an_outage(kafka_server: KafkaServer) -> None:
+    broker: Any = await open_broker(kafka_server.url, timeout_s=1)
+    broker._admin._client = AdminWithoutLeaders(broker._admin._client, failures=10_000)
+    try:
+        with pytest.raises(BrokerUnavailable, match="has partitions without a leader 1 s after it was created"):
+            await broker.check(Topology({f"t-{uuid4().hex}": 3}), create=True)
+    finally:
+        await broker.close()

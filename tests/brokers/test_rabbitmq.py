@@ -32,6 +32,7 @@ from fait.broker import (
     open_broker,
 )
 from tests.brokers.proxy import Proxy
+from tests.inbox.topics import until
 from tests.servers.certificate import Certificate
 from tests.servers.home import free_port
 from tests.servers.rabbitmq import RabbitmqServer
@@ -478,7 +479,8 @@ async def test_cancellation_of_a_call_is_none_of_the_broker(opened: Opened) -> N
     opened.server.freeze()
     try:
         asking = asyncio.create_task(broker.lanes(opened.topic))
-        await asyncio.sleep(0.1)
+        await until(broker._connection._one_at_a_time.locked)
+        await asyncio.sleep(0)  # it waits for the answer
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking

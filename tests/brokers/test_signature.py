@@ -3,7 +3,9 @@
 import asyncio
 import hmac
 import pickle
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +21,7 @@ from fait._delivery.wire.binary import decode_binary
 from fait._delivery.wire.cloud_event import CloudEvent
 from fait._delivery.wire.outgoing import cloud_event_of, encoded_message
 from fait._delivery.wire.signature import SigningKey, is_signed, sign, signing_keys
+from fait._store.ports.failures import FailureRequest
 from tests.inbox.topics import SHORT_RETRY, SOURCE, TIME, Placed, cloud_event, idle, new_topic, placed, until
 from tests.relay.published import MemoryUnderTest, append, relay_app, until_published
 
@@ -217,6 +220,50 @@ async def test_key_is_rotated_without_a_lost_message_and_a_forged_one_is_parked(
 
     assert seen == [0, 1]
     assert (failure.key, failure.error_type) == ("order-2", "fait.MalformedMessage")
+
+
+async def test_signing_begins_with_the_publisher_and_a_consumer_that_verifies_too_early_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KEY", OLD)
+    url, seen = f"sqlite:///{tmp_path}/stock.db", list[int]()
+
+    def stock(verify: str | None) -> fait.App:
+        app, keys = fait.App("stock"), [verify] if verify else []
+
+        @app.consume(topic.name, from_=topic.url, as_=Placed, verify=keys, name="consumer")
+        async def handle(event: Placed) -> None:
+            seen.append(event.number)
+
+        return app
+
+    def shop(sign: str | None) -> fait.App:
+        app = fait.App("shop")
+        app.relay(Placed, to=topic.url, topic=topic.name, name="orders", sign=sign, start="beginning")
+        return app
+
+    @asynccontextmanager
+    async def opened(number: int, sign: str | None, verify: str | None) -> AsyncGenerator[fait.System]:
+        async with shop(sign).open(f"sqlite:///{tmp_path}/shop.db") as log, stock(verify).open(url) as system:
+            await log.publish(Placed("a", number), stream="order-1")
+            await idle(system, number + 1)
+            yield system
+            assert await system.store.failures.failures() == [] or number == 0
+
+    async with new_topic(f"memory:{uuid4().hex}") as topic:
+        async with opened(0, sign=None, verify="${KEY}") as system:
+            [failure] = await system.store.failures.failures()
+        assert (failure.error_type, seen) == ("fait.MalformedMessage", [])
+        async with opened(1, sign=None, verify=None) as system:
+            await system.store.failures.request(FailureRequest("consumer", (failure.key,), "redriving", "me"))
+            await until(lambda: len(seen) == 2)
+            await idle(system, 2)
+        async with opened(2, sign="${KEY}", verify=None):
+            pass
+        async with opened(3, sign="${KEY}", verify="${KEY}"):
+            pass
+
+    assert seen == [0, 1, 2, 3]
 
 
 async def test_consumer_and_relay_without_their_key_wait_and_show_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:

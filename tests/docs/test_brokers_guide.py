@@ -7,10 +7,17 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from fait._delivery.brokers.port import BrokerFeatures
 from fait._tools.cli.commands import fait
 from tests.servers.redis import RedisServer
 
 GUIDE = Path(__file__).parents[2] / "docs" / "brokers.md"
+
+
+def test_guide_explains_each_promise_that_the_command_prints() -> None:
+    explained = re.findall(r"`(\w+)`", GUIDE.read_text("utf-8"))
+
+    assert set(BrokerFeatures.__struct_fields__) <= set(explained)
 
 
 def test_guide_command_prints_documented_output(

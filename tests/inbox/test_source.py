@@ -38,6 +38,7 @@ from tests.inbox.topics import (
     TIME,
     Placed,
     cloud_event,
+    eventually,
     foreign,
     idle,
     new_topic,
@@ -408,15 +409,16 @@ async def test_acknowledged_offset_is_that_of_the_messages_that_are_done() -> No
 
 async def test_end_of_a_lease_acknowledges_what_is_done() -> None:
     async with new_topic(f"memory:{uuid4().hex}", lanes=1) as topic:
-        app = fait.App("stock")
+        app, release, server = fait.App("stock"), asyncio.Event(), server_of(topic.url.partition(":")[2])
 
         @app.consume(topic.name, from_=topic.url, as_=Placed, trusts=["log-1"], name="consumer")
         async def handle(event: Placed) -> None:
-            await asyncio.sleep(0.1)  # until then, the consumer waits for the next messages
+            await release.wait()
 
         await topic.publish(placed(1, "a"), placed(2, "b"))
-        server = server_of(topic.url.partition(":")[2])
         async with app.open("memory:") as s:
+            await until(lambda: server._waiting)  # the consumer waits for the next messages
+            release.set()
             await idle(s, 2)
 
         assert server.acknowledged("consumer", Lane(topic.name, 0)) == 2
@@ -436,7 +438,12 @@ async def test_slow_key_holds_the_offset_of_its_lane_and_no_other_key() -> None:
         await topic.publish(placed(1, "a"), placed(2, "b"), placed(3, "a"), placed(4, "b"), placed(5, "c"))
         async with app.open("memory:") as s:
             await until(lambda: len(seen) == 3)
-            await asyncio.sleep(0.2)
+
+            async def are_recorded() -> bool:
+                [range] = await s.store.leases.ranges("consumer")
+                return (range.position, range.frontier) == (1, 5)
+
+            await eventually(are_recorded)
             assert [each.offset for each in await s.store.inbox.offsets("consumer")] == ["0"]
             release.set()
             await idle(s, 5)

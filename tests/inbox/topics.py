@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -94,6 +94,13 @@ async def until(condition: Callable[[], object], timeout_s: float = 20.0) -> Non
     async with asyncio.timeout(timeout_s):
         while not condition():  # noqa: ASYNC110 - nothing signals it
             await asyncio.sleep(0.005)
+
+
+async def eventually(condition: Callable[[], Awaitable[object]]) -> None:
+    """Wait until a condition holds that is asked for."""
+    async with asyncio.timeout(10):
+        while not await condition():  # noqa: ASYNC110 - nothing signals it
+            await asyncio.sleep(0.02)
 
 
 async def idle(system: fait.System, received: int, name: str = "consumer") -> None:

@@ -7,6 +7,7 @@ SERVERS = "tests/brokers/test_servers.py::test_"
 KAFKA = "tests/brokers/test_kafka.py::test_"
 NATS = "tests/brokers/test_nats.py::test_"
 RABBITMQ = "tests/brokers/test_rabbitmq.py::test_"
+CANCELED = "tests/brokers/test_canceled_opening.py::test_"
 OPEN = "tests/brokers/test_open.py::test_"
 EVENTS = "tests/brokers/test_cloud_events.py::test_"
 WIRE = "tests/brokers/test_wire_events.py::test_"
@@ -55,6 +56,28 @@ FAULTS = [
         "kafka-connects-again",
         "if False:",
         f"{KAFKA}log_of_the_library_goes_to_the_logger_and_not_to_stderr",
+    ),
+    Mutant(
+        "a topic of Kafka is used before its partitions have leaders",
+        "_delivery/brokers/kafka/admin.py",
+        "topic-without-leader-used",
+        "return True",
+        f"{KAFKA}topic_is_created_when_each_partition_answers_as_its_leader",
+    ),
+    Mutant(
+        "the socket of a NATS connection stays open if its opening is canceled",
+        "_delivery/brokers/nats/connection.py",
+        "nats-socket-left-open",
+        "pass",
+        f"{CANCELED}broker_whose_opening_is_canceled_at_any_step_leaves_nothing_open[nats_server-False]",
+    ),
+    Mutant(
+        "a request to RabbitMQ that was canceled is reported when it fails",
+        "_delivery/brokers/rabbitmq/connection.py",
+        "canceled-request-reported",
+        "pass",
+        f"{CANCELED}publisher_or_consumer_whose_opening_is_canceled_at_any_step_leaves_nothing_open"
+        "[publisher-rabbitmq_server-True]",
     ),
     Mutant(
         "the certificate of a Kafka server is not verified",

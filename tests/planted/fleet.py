@@ -56,6 +56,13 @@ FAULTS: Final = (
         OBSERVER + "worker_that_was_expired_and_lives_has_twice_as_much_time_and_at_most_four_times",
     ),
     Mutant(
+        "each worker that ever ran is remembered",
+        "_subscriptions/worker_observer.py",
+        "gone-workers-remembered",
+        "for id in []:",
+        OBSERVER + "worker_that_is_gone_is_forgotten_after_an_hour",
+    ),
+    Mutant(
         "a worker of other subscriptions is expired after the lease of this one",
         "_subscriptions/worker_observer.py",
         "worker-of-other-subscriptions-expired-early",

@@ -48,12 +48,16 @@ async def test_broker_that_dies_with_unconfirmed_messages_gets_each_message_once
     async with relay_app(any_broker.url).open("memory:") as system:
         for number in range(any_broker.kills):
             appending = asyncio.create_task(append(system, 1_500, keys=50, start=1_500 * number))
-            await asyncio.sleep(0.15)
+            await until(lambda head=1_500 * number + 500: _is_appended(system, head))
             with any_broker.down():
-                await asyncio.sleep(0.1)
+                await until(lambda head=1_500 * number + 1_000: _is_appended(system, head))
             await appending
 
         await until_published(system, any_broker)
+
+
+async def _is_appended(system: fait.System, position: int) -> bool:
+    return await system.store.log.head() >= position
 
 
 async def test_refused_message_parks_its_key_alone_and_is_redriven_in_order(

@@ -133,7 +133,7 @@ async def test_running_app_sweeps_without_a_call(
     async with app.open(durable_url, clock=clock, run="elsewhere", lease_s=0.02) as s:
         await publish(s, MailWanted("a"), LetterSent("a"))
         clock.moment += 8 * DAY
-        await asyncio.sleep(0.1)
+        assert s._subscription_runner.background_tasks == []  # nothing sweeps
         assert await types(s) == ["mail-wanted", "letter-sent"]
     async with app.open(durable_url, clock=clock, lease_s=0.02) as s:
         await _until(lambda: _types_are(s, ["letter-sent"]))

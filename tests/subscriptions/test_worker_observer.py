@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from fait._store.ports.leases import Range, RegisteredWorker, Worker
 from fait._store.ports.registrations import RangeKey
-from fait._subscriptions.worker_observer import IDLE_WORKER_TIMEOUT_S, WorkerObserver
+from fait._subscriptions.worker_observer import IDLE_WORKER_TIMEOUT_S, MEMORY_S, WorkerObserver
 
 LEASE_S = 5.0
 
@@ -73,3 +73,21 @@ def test_owner_of_a_range_is_expired_after_the_lease_although_it_runs_nothing() 
     observer.expired([registered("tired", 1)], [owned_by("tired")], 100.0)
 
     assert names(observer.expired([registered("tired", 1)], [owned_by("tired")], 105.0)) == ["tired"]
+
+
+def test_worker_that_is_gone_is_forgotten_after_an_hour() -> None:
+    observer = WorkerObserver("me", frozenset({"mail"}), LEASE_S)
+    for number in range(100):
+        worker = registered(f"worker-{number}", 1, "mail")
+        observer.expired([worker], [], 100.0)
+        assert names(observer.expired([worker], [], 100.0 + LEASE_S)) == [worker.worker.id]
+    late = registered("worker-0", 2, "mail")
+    observer.expired([late], [], 110.0)
+    assert len(observer._expired) == 99
+    assert observer._late["worker-0"] == 1
+
+    observer.expired([registered("me", 9, "mail")], [], 110.0 + MEMORY_S + 1)
+
+    assert not observer._expired
+    assert not observer._late
+    assert list(observer._seen) == ["me"]

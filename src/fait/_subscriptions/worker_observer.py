@@ -15,6 +15,9 @@ __all__ = ["IDLE_WORKER_TIMEOUT_S", "WorkerObserver"]
 IDLE_WORKER_TIMEOUT_S: Final = 60.0
 """Minimum time without a heartbeat after which a worker is removed that runs none of the same subscriptions."""
 
+MEMORY_S: Final = 3600.0
+"""Time for which a worker that is gone is remembered, with what is known of its heartbeats, in case that it lives."""
+
 MAX_DOUBLINGS: Final = 2
 """How many times the timeout of a worker is doubled that was expired and still lives."""
 
@@ -39,6 +42,7 @@ class WorkerObserver:
         self._since: dict[str, tuple[int, float]] = {}
         self._expired: dict[str, int] = {}  # heartbeats at which workers were expired
         self._late = Counter[str]()  # how many times a worker was expired although it lives
+        self._seen: dict[str, float] = {}  # when each worker was there last
 
     @property
     def expires_at(self) -> float:
@@ -57,6 +61,8 @@ class WorkerObserver:
         """
         owners = {each.worker for each in ranges if each.key.subscription in self._subscriptions}
         previous, self._since = self._since, {}
+        self._seen |= {each.worker.id: now for each in workers}
+        self._forget_before(now - MEMORY_S)
         for each in workers:
             id, heartbeat = each.worker.id, each.heartbeat
             last, since = previous.get(id, (None, now))
@@ -72,6 +78,13 @@ class WorkerObserver:
         expired = [each for each in workers if self.expiries.get(each.worker.id, now + 1) <= now]
         self._expired |= {each.worker.id: each.heartbeat for each in expired}
         return expired
+
+    def _forget_before(self, time: float) -> None:
+        """Forget workers that are gone: each process that starts has another id."""
+        # fault: gone-workers-remembered
+        for id in [id for id, seen in self._seen.items() if seen < time]:
+            del self._seen[id], self._late[id]
+            self._expired.pop(id, None)
 
     def _expiry(self, registered: RegisteredWorker, owners: Collection[str]) -> float:
         """Return when a worker is expired. One that runs other subscriptions may have a longer lease."""

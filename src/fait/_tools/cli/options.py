@@ -31,7 +31,7 @@ StoreOption = Annotated[
 ]
 AppOption = Annotated[str, typer.Option("--app", metavar="MODULE:APP", help=_APP_HELP)]
 OptionalAppOption = Annotated[str | None, typer.Option("--app", metavar="MODULE:APP", help=_APP_HELP)]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON to standard output: one JSON object per line.")]
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, Final
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, admin
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition, admin
 
 from fait._delivery.brokers.kafka.connection import ClientEvents, KafkaConnection, KafkaFailure
 
@@ -76,6 +76,7 @@ class KafkaAdmin:
 
         Raises:
             KafkaFailure: it cannot be created.
+            BrokerUnavailable: it was created, and one of its partitions has no leader within the timeout.
         """
         new, timeout_s = LIBRARY.NewTopic(name, partitions, -1, config=dict(settings)), self._connection.timeout_s
         try:
@@ -83,9 +84,30 @@ class KafkaAdmin:
         except KafkaFailure as failure:
             if failure.code != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
-        async with asyncio.timeout(timeout_s):
-            while not has_leaders(await self.topic(name)):  # noqa: ASYNC110 - there is no event to wait for
-                await asyncio.sleep(0.01)
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not await self._has_leaders(name):  # noqa: ASYNC110 - there is no event to wait for
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            reason = f"the topic {name} has partitions without a leader {timeout_s:g} s after it was created"
+            raise self._connection.unavailable(reason) from None
+
+    async def _has_leaders(self, name: str) -> bool:
+        """Whether each partition has a leader that answers: its node is the leader a moment after the cluster says it.
+
+        Without the right to ask, what the cluster says counts.
+        """
+        topic, timeout_s = await self.topic(name), self._connection.timeout_s
+        if topic is None or any(each.leader is None for each in topic.partitions):
+            return False
+        asked = {TopicPartition(name, each.id): LIBRARY.OffsetSpec.latest() for each in topic.partitions}
+        try:
+            for answer in self._open_client().list_offsets(asked, request_timeout=timeout_s).values():
+                await self._ask(lambda _, answer=answer: answer)
+        except KafkaFailure as failure:
+            # fault: topic-without-leader-used
+            return failure.code in _NOT_PERMITTED
+        return True
 
     async def _ask(self, request: Callable[[Any], Future[Any]]) -> Any:
         answer = asyncio.wrap_future(request(self._open_client()))
@@ -110,8 +132,3 @@ class KafkaAdmin:
         """Ask nothing more."""
         _OPEN.discard(self._client)
         self._client = None
-
-
-def has_leaders(topic: Any) -> bool:
-    """Whether a topic can be used."""
-    return topic is not None and all(each.leader is not None for each in topic.partitions)

@@ -82,6 +82,11 @@ class NatsConnection:
             self._fail(self._last_error or str(error) or f"no answer within {self._timeout_s:g} s")
             await self.close()
             raise self.unavailable() from None
+        except asyncio.CancelledError:  # nats-py leaves its socket open
+            self._fail("it was not opened")
+            # fault: nats-socket-left-open
+            await self.close()
+            raise
 
     def _settings(self) -> dict[str, Any]:
         parts = self._destination.parts

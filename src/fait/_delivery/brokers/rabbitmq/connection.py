@@ -193,12 +193,12 @@ class RabbitmqConnection:
         """
         self.require()
         task = asyncio.ensure_future(doing())
+        # fault: canceled-request-reported
+        task.add_done_callback(ignore_result)  # if this call is canceled, nothing else does
         try:
             await asyncio.wait({task}, timeout=self.timeout_s)
         finally:
-            if not task.done():
-                task.cancel()
-                task.add_done_callback(ignore_result)
+            task.cancel()
         return self._result(task, outcome)
 
     def _result(self, task: "asyncio.Future[Answer]", outcome: Outcome) -> Answer:
@@ -247,11 +247,11 @@ class RabbitmqConnection:
         if self._failure:
             return
         task = asyncio.ensure_future(close())
+        task.add_done_callback(ignore_result)
         await asyncio.wait({task}, timeout=CLOSE_WAIT_S)
         if not task.done():
             self.fail("the server does not answer")
             task.cancel()
-        task.add_done_callback(ignore_result)
 
     async def close(self) -> None:
         """Close it. Never raises."""
