@@ -129,6 +129,25 @@ def test_cloud_event_that_is_mapped_without_id_keeps_its_own() -> None:
     assert event_of(consumed(dict(message.headers), message.body), reception).identity == MessageId("/shop", "1")
 
 
+@pytest.mark.parametrize(
+    ("result", "reason"),
+    [
+        (3, "its result must be a MappedMessage or None, not int"),
+        (fait.MappedMessage("x", id=5), "id= of its MappedMessage must be a str, not int"),  # pyright: ignore[reportArgumentType]
+        (fait.MappedMessage("x", key=b"k"), "key= of its MappedMessage must be a str or None, not bytes"),  # pyright: ignore[reportArgumentType]
+        (fait.MappedMessage("x", source=None), "source= of its MappedMessage must be a str, not NoneType"),  # pyright: ignore[reportArgumentType]
+    ],
+)
+def test_result_of_a_mapping_function_with_a_wrong_type_is_an_error_of_the_function(result: Any, reason: str) -> None:
+    def mapped(_: fait.ReceivedMessage) -> Any:
+        return result
+
+    event = event_of(consumed(), Reception(frozenset(), frozenset(), mapped))
+
+    assert isinstance(event.problem, fait.UsageError)
+    assert f"mapped: {reason}. The message was not handled" in str(event.problem)
+
+
 def test_message_without_key_has_a_key_of_its_own() -> None:
     reception = Reception(frozenset(), frozenset(), lambda _: fait.MappedMessage("x", id="1"))
 

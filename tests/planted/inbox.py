@@ -19,6 +19,20 @@ FAULTS = [
         SOURCE + "consumer_that_begins_to_trust_a_log_remembers_what_it_has_handled",
     ),
     Mutant(
+        "data that does not fit the event class is retried as an error of the handler",
+        "_delivery/inbox/consumer.py",
+        "data-of-another-shape-retried",
+        "raise",
+        CONSUMER + "data_that_does_not_fit_the_event_class_is_parked_at_once[sqlite memory]",
+    ),
+    Mutant(
+        "fields of a mapped message may have any type",
+        "_delivery/inbox/received_event.py",
+        "wrong-types-of-a-mapped-message",
+        "if False:",
+        SOURCE + "result_of_a_mapping_function_with_a_wrong_type_is_an_error_of_the_function",
+    ),
+    Mutant(
         "malformed messages make the whole consumer wait, as in an outage",
         "_subscriptions/retry_plan.py",
         "malformed-messages-stop-the-consumer",

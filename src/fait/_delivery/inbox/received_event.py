@@ -20,6 +20,7 @@ from fait._delivery.wire.outgoing import bucket_of
 from fait._delivery.wire.provenance import source_text
 from fait._delivery.wire.received import Bounds, ReceivedMessage, received_message
 from fait._delivery.wire.signature import SigningKey, is_signed
+from fait._errors import UsageError
 from fait._events.envelope import RecordedEvent
 from fait._store.ports.inbox import MAX_TEXT_BYTES, FloorKey, MarkKey, MessageId
 
@@ -32,7 +33,10 @@ Mapping = Callable[[ReceivedMessage], "MappedMessage | None"]
 
 
 class MappedMessage(Struct, frozen=True):
-    """What a mapping function makes of a message that has not the form of CloudEvents.
+    """What a mapping function makes of a message, of any form.
+
+    A function that raises `MalformedMessage` says that its program must publish the message again, correctly: it is
+    set aside at once. Any other error is one of the handler's code: the message is retried, then parked.
 
     Attributes:
         event: what the handler gets.
@@ -146,10 +150,30 @@ class Reception(Struct, frozen=True, eq=False):
         if provenance is not None and provenance.floor >= provenance.position:
             raise MalformedMessage("the attribute faitfloor of an event of fait is not below its position")
         if self.mapping is not None:
-            return self.mapping(received)
+            return self._checked(self.mapping(received))
         if event is None:
             raise MalformedMessage("it has not the form of CloudEvents, and the consumer has no mapping function")
         return None
+
+    def _checked(self, mapped: Any) -> MappedMessage | None:
+        """Return the result of the mapping function if it has the right types."""
+        if mapped is None:
+            return None
+        if not isinstance(mapped, MappedMessage):
+            raise self._wrong_type("its result", "a MappedMessage or None", mapped)
+        for name, value in (("id", mapped.id), ("source", mapped.source), ("key", mapped.key)):
+            # fault: wrong-types-of-a-mapped-message
+            if not (isinstance(value, str) or (name == "key" and value is None)):  # pyright: ignore[reportUnnecessaryIsInstance]
+                wanted = "a str or None" if name == "key" else "a str"
+                raise self._wrong_type(f"{name}= of its MappedMessage", wanted, value)
+        return mapped
+
+    def _wrong_type(self, subject: str, wanted: str, value: object) -> UsageError:
+        name = getattr(self.mapping, "__qualname__", "")
+        return UsageError(
+            f"the mapping function {name}: {subject} must be {wanted}, not {type(value).__qualname__}. The message was "
+            "not handled; correct the function"
+        )
 
     def _handles(self, event: CloudEvent) -> bool:
         return not self.types or event.attributes["type"] in self.types
