@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -361,8 +362,9 @@ async def test_jump_of_a_position_is_reported(caplog: pytest.LogCaptureFixture) 
 
 
 async def test_too_many_stored_messages_stop_the_consumer_until_they_are_handled(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, logger="fait")
     monkeypatch.setattr(source, "MAX_STORED_MESSAGES", 3)
     monkeypatch.setattr(source, "MAX_BATCH", 1)
     failing, seen = [True], list[int]()
@@ -385,6 +387,9 @@ async def test_too_many_stored_messages_stop_the_consumer_until_they_are_handled
             await until(lambda: len(seen) == 300)
 
     assert seen == list(range(1, 301))
+    lines = [each.getMessage() for each in caplog.records if "consumer receives" in each.getMessage()]
+    assert re.fullmatch(r".* no more messages.*subscription=consumer stored=\d+ maximum=3; .*parked list .*", lines[0])
+    assert re.fullmatch(r".* messages again: subscription=consumer stored=[0-2]", lines[1])
 
 
 async def test_unavailable_broker_is_an_outage_that_counts_no_attempt(

@@ -12,6 +12,20 @@ START = "tests/inbox/test_start.py::test_"
 
 FAULTS = [
     Mutant(
+        "a consumer that receives no more messages logs nothing",
+        "_delivery/inbox/source.py",
+        "full-consumer-not-reported",
+        "pass",
+        SOURCE + "too_many_stored_messages_stop_the_consumer_until_they_are_handled",
+    ),
+    Mutant(
+        "a consumer that receives no more messages is shown as live",
+        "_store/overview.py",
+        "full-consumer-shown-as-live",
+        "if False:",
+        "tests/inbox/test_operators.py::test_consumer_with_too_many_stored_messages_is_full",
+    ),
+    Mutant(
         "a consumer that begins to trust a log handles its events again",
         "_delivery/inbox/source.py",
         "event-of-newly-trusted-log-handled-again",

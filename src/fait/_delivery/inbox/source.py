@@ -30,6 +30,7 @@ from fait._store.ports.inbox import (
     MAX_FOLDED_MARKS,
     MAX_FORGOTTEN_IDS,
     MAX_POSITION_JUMP,
+    MAX_STORED_MESSAGES,
     FloorKey,
     Inbox,
     InboxMessage,
@@ -41,7 +42,7 @@ from fait._store.ports.registrations import slot_of
 from fait._subscriptions.failed_events import FailedPage
 from fait._telemetry import logger
 
-__all__ = ["MAX_STORED_MESSAGES", "InboxSource", "SourceSpec"]
+__all__ = ["InboxSource", "SourceSpec"]
 
 MAX_BATCH: Final = 200
 """Maximum number of messages that are received at once."""
@@ -51,9 +52,6 @@ POLL_S: Final = 1.0
 
 ACKNOWLEDGE_S: Final = 0.02
 """The same while messages are not done yet, at a broker that delivers no more before some are acknowledged."""
-
-MAX_STORED_MESSAGES: Final = 10_000
-"""Number of stored messages of failed keys from which on a consumer receives no others."""
 
 FULL_POLL_S: Final = 0.2
 """Interval between two looks at whether a consumer with too many stored messages has space again."""
@@ -116,6 +114,7 @@ class InboxSource:
         self._folded: dict[FloorKey, int] = {}  # highest positions of folded marks
         self._folded_at: datetime | None = None
         self._has_warned_of_folded = False
+        self._was_full = False
 
     async def wait(self, after: int) -> None:
         """Wait until there is a message after a number."""
@@ -208,10 +207,25 @@ class InboxSource:
 
     async def _is_full(self) -> bool:
         """Whether too many messages are stored; their number is counted only then."""
-        if self.progress.stored < MAX_STORED_MESSAGES:
-            return False
-        self.progress.stored = await self._inbox.count_messages(self._spec.consumer)
-        return self.progress.stored >= MAX_STORED_MESSAGES
+        if self.progress.stored >= MAX_STORED_MESSAGES:
+            self.progress.stored = await self._inbox.count_messages(self._spec.consumer)
+        if (is_full := self.progress.stored >= MAX_STORED_MESSAGES) != self._was_full:
+            self._was_full = is_full
+            self._report_full()
+        return is_full
+
+    def _report_full(self) -> None:
+        """Log that the consumer receives no more messages, or that it does again."""
+        name, stored = self._spec.consumer, self.progress.stored
+        if self._was_full:
+            # fault: full-consumer-not-reported
+            logger.warning(
+                "consumer receives no more messages, because so many of failed keys are stored: subscription=%s "
+                "stored=%d maximum=%d; handle or discard them: fait parked list %s --store URL",
+                name, stored, MAX_STORED_MESSAGES, name,
+            )  # fmt: skip
+        else:
+            logger.info("consumer receives messages again: subscription=%s stored=%d", name, stored)
 
     async def _forget_ids(self) -> None:
         """Delete ids that are older than the window, once a day."""
