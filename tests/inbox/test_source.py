@@ -405,6 +405,7 @@ async def test_unavailable_broker_is_an_outage_that_counts_no_attempt(
             async with asyncio.timeout(20):
                 while not isinstance((await s.status())[0].error, fait.BrokerUnavailable):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
+            assert "The consumer connects again by itself" in str((await s.status())[0].error)
             assert await s.store.failures.failures() == []
             server.start()
             async with asyncio.timeout(20):

@@ -14,6 +14,13 @@ TEXT = "tests/brokers/test_wire_text.py::test_"
 
 FAULTS = [
     Mutant(
+        "an outage does not say what the broker was needed for",
+        "_broker_errors.py",
+        "purpose-of-an-outage-not-named",
+        "pass",
+        "tests/brokers/test_open.py::test_errors_say_what_happened_what_was_sent_and_the_next_step",
+    ),
+    Mutant(
         "the event of a redriven key counts as the one at the stored position",
         "_delivery/brokers/stored_positions.py",
         "event-of-another-position",

@@ -16,7 +16,7 @@ from typing import Final, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from fait._broker_errors import BrokerUnavailable
+from fait._broker_errors import BrokerUnavailable, broker_needed_to
 from fait._clock import Clock
 from fait._delivery.brokers.port import Broker, ConsumedBatch, ConsumedMessage, Consumer, ConsumerSpec, Lane
 from fait._delivery.inbox.progress import ReceptionProgress
@@ -146,6 +146,10 @@ class InboxSource:
     # Receiving
 
     async def _receive(self, timeout_s: float) -> None:
+        with broker_needed_to("consume"):
+            await self._receive_batch(timeout_s)
+
+    async def _receive_batch(self, timeout_s: float) -> None:
         consumer = self._consumer or await self._connect()
         await self._forget_ids()
         await self.fold_marks()
