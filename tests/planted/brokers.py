@@ -14,6 +14,20 @@ TEXT = "tests/brokers/test_wire_text.py::test_"
 
 FAULTS = [
     Mutant(
+        "each attempt to reach a broker that is not available logs a line",
+        "_subscriptions/subscription_run.py",
+        "each-attempt-in-an-outage-logged",
+        "level = logging.WARNING",
+        "tests/delivery/test_outage_log.py::test_outage_is_logged_when_it_begins_and_when_it_ends[nats_servers]",
+    ),
+    Mutant(
+        "the client library of RabbitMQ logs what is an outage of fait",
+        "_delivery/brokers/rabbitmq/connection.py",
+        "client-of-rabbitmq-logs-outages",
+        "return True",
+        "tests/delivery/test_outage_log.py::test_outage_is_logged_when_it_begins_and_when_it_ends[rabbitmq_servers]",
+    ),
+    Mutant(
         "an outage does not say what the broker was needed for",
         "_broker_errors.py",
         "purpose-of-an-outage-not-named",
