@@ -155,6 +155,24 @@ def test_message_without_key_has_a_key_of_its_own() -> None:
     assert event_of(consumed(key=None), reception).stream == "orders/2/7"
 
 
+@pytest.mark.parametrize(
+    ("message", "reception", "extra"),
+    [
+        (published(), Reception(frozenset(), frozenset()), {"key": "order-1", "source": "fait:log-1/epoch-1/relay"}),
+        (consumed(), Reception(frozenset(), frozenset(), lambda _: fait.MappedMessage("x", key="a")), {"key": "a"}),
+        (consumed(key=None), Reception(frozenset(), frozenset(), lambda _: fait.MappedMessage("x")), {}),
+    ],
+)
+def test_key_and_source_of_a_message_are_in_its_metadata(
+    message: ConsumedMessage, reception: Reception, extra: dict[str, str]
+) -> None:
+    event = reception.event(1, Lane("orders", 2), message, START, "order/of/its/own")
+
+    assert event is not None
+    assert event.stream == "order/of/its/own"
+    assert fait.Envelope(None, event).metadata.extra == extra
+
+
 @pytest.mark.parametrize("position", [0, MAX_POSITION + 1])
 def test_position_that_no_log_has_makes_an_event_malformed(position: int) -> None:
     event = event_of(published(**{"ce-sequence": sequence_of(position)}), TRUSTED)

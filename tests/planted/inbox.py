@@ -12,6 +12,13 @@ START = "tests/inbox/test_start.py::test_"
 
 FAULTS = [
     Mutant(
+        "a handler of a consumer without order cannot know the key of a message",
+        "_delivery/inbox/received_event.py",
+        "key-not-in-the-metadata",
+        "extra = {}",
+        SOURCE + "key_and_source_of_a_message_are_in_its_metadata",
+    ),
+    Mutant(
         "a consumer that receives no more messages logs nothing",
         "_delivery/inbox/source.py",
         "full-consumer-not-reported",

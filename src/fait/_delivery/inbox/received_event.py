@@ -204,7 +204,7 @@ class Reception(Struct, frozen=True, eq=False):
             number, order_key, 1,
             bounded_text(event.text("type") or "") if event else "",
             provenance.schema_version if provenance else self.schema_version, bounded_text(id), _data_text(received),
-            _metadata(received), (), now, _occurred_at(received) or now,
+            _metadata(received, key), (), now, _occurred_at(received) or now,
             lane=lane, message=message, received=received, mark=mark, source_position=position,
             bucket=bucket_of(provenance.key) if provenance else 0, floor=provenance.floor if provenance else 0,
             identity=identity, mapped=mapped,
@@ -270,13 +270,16 @@ def _data_text(received: ReceivedMessage) -> str:
     return msgspec.json.encode(b64encode(data).decode()).decode()
 
 
-def _metadata(received: ReceivedMessage) -> str:
-    if (event := received.event) is None:
-        return "{}"
-    names = {"correlation_id": "correlationid", "causation_id": "causationid", "traceparent": "traceparent"}
-    values = {name: event.text(attribute) for name, attribute in names.items()}
-    known = {name: bounded_text(value) for name, value in values.items() if value}
-    return msgspec.json.encode({**known, "extra": {"source": bounded_text(event.text("source") or "")}}).decode()
+def _metadata(received: ReceivedMessage, key: str | None) -> str:
+    event, values = received.event, dict[str, Any]()
+    # fault: key-not-in-the-metadata
+    extra = {} if key is None else {"key": bounded_text(key)}
+    if event is not None:
+        names = {"correlation_id": "correlationid", "causation_id": "causationid", "traceparent": "traceparent"}
+        texts = {name: event.text(attribute) for name, attribute in names.items()}
+        values = {name: bounded_text(text) for name, text in texts.items() if text}
+        extra["source"] = bounded_text(event.text("source") or "")
+    return msgspec.json.encode({**values, "extra": extra}).decode()
 
 
 def _occurred_at(received: ReceivedMessage) -> datetime | None:
