@@ -12,6 +12,20 @@ START = "tests/inbox/test_start.py::test_"
 
 FAULTS = [
     Mutant(
+        "a log whose id is not in trusts= is taken silently for one of another program",
+        "_delivery/inbox/source.py",
+        "log-that-is-not-trusted-not-reported",
+        "if False:",
+        "tests/inbox/test_trusted_logs.py::test_log_that_is_not_trusted_is_reported_once",
+    ),
+    Mutant(
+        "any program can make a consumer log any number of lines, one for each log that it names",
+        "_delivery/inbox/source.py",
+        "any-number-of-logs-reported",
+        "if False:",
+        "tests/inbox/test_trusted_logs.py::test_log_that_is_not_trusted_is_reported_once",
+    ),
+    Mutant(
         "a handler of a consumer without order cannot know the key of a message",
         "_delivery/inbox/received_event.py",
         "key-not-in-the-metadata",

@@ -17,7 +17,7 @@ from fait._broker_errors import MalformedMessage
 from fait._delivery.brokers.port import ConsumedMessage, Lane
 from fait._delivery.wire.cloud_event import CloudEvent, parse_time
 from fait._delivery.wire.outgoing import bucket_of
-from fait._delivery.wire.provenance import source_text
+from fait._delivery.wire.provenance import Provenance, source_text
 from fait._delivery.wire.received import Bounds, ReceivedMessage, received_message
 from fait._delivery.wire.signature import SigningKey, is_signed
 from fait._errors import UsageError
@@ -87,6 +87,18 @@ class ReceivedEvent(RecordedEvent, frozen=True, kw_only=True, gc=True):
         """What its floor is for, if it has a mark."""
         assert self.mark is not None
         return FloorKey(self.mark.source, self.bucket, self.lane.number)
+
+    @property
+    def log_id(self) -> str:
+        """Id of the log that it says it is of; "" if it is none of fait."""
+        provenance = self.received.provenance if self.received else None
+        return bounded_text(provenance.source.log_id) if provenance else ""
+
+    @property
+    def untrusted_mark(self) -> MarkKey | None:
+        """The mark that it would have if its log was trusted; None if it is, or if there is no log."""
+        provenance = self.received.provenance if self.received else None
+        return _mark_of(provenance) if provenance and self.mark is None else None
 
     @property
     def former_identity(self) -> MessageId | None:
@@ -216,10 +228,13 @@ class Reception(Struct, frozen=True, eq=False):
         provenance, event = received.provenance, received.event
         # fault: foreign-position-believed
         if provenance is not None and provenance.source.log_id in self.trusts:
-            # fault: mark-without-key
-            mark = MarkKey(bounded_text(source_text(provenance.source)), bounded_text(provenance.key))
-            return mark, provenance.position, None
+            return _mark_of(provenance), provenance.position, None
         return None, 0, _foreign_id(event, mapped) or _place(lane, message)
+
+
+def _mark_of(provenance: Provenance) -> MarkKey:
+    # fault: mark-without-key
+    return MarkKey(bounded_text(source_text(provenance.source)), bounded_text(provenance.key))
 
 
 def _foreign_id(event: CloudEvent | None, mapped: MappedMessage | None) -> MessageId | None:

@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from itertools import count
 from typing import Final, Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from fait._broker_errors import BrokerUnavailable, broker_needed_to
@@ -56,6 +56,9 @@ ACKNOWLEDGE_S: Final = 0.02
 FULL_POLL_S: Final = 0.2
 """Interval between two looks at whether a consumer with too many stored messages has space again."""
 
+MAX_REPORTED_LOGS: Final = 10
+"""Maximum number of logs that are not trusted of which a process logs a line: any program can name others."""
+
 FOLD_INTERVAL: Final = timedelta(hours=1)
 """Interval between two deletions of old marks, and between two records of floors."""
 
@@ -73,6 +76,7 @@ class SourceSpec(Struct, frozen=True, eq=False):
         reception: turns messages into events.
         id_window: for how long ids of messages are kept.
         start: where a new consumer begins.
+        reported_logs: ids of logs that are not trusted, and that this process has looked at.
     """
 
     consumer: str
@@ -81,6 +85,7 @@ class SourceSpec(Struct, frozen=True, eq=False):
     reception: Reception
     id_window: timedelta
     start: Literal["beginning", "end"] = "beginning"
+    reported_logs: set[str] = field(default_factory=set[str])
 
 
 class InboxSource:
@@ -260,6 +265,8 @@ class InboxSource:
         events, consumer = self._events(batch), self._spec.consumer
         keys = list({each.mark for each in events if each.mark is not None})
         known = {**await self._inbox.marks(consumer, keys), **marks} if keys else marks
+        if self._is_ordered:  # else trust makes no difference
+            await self._report_untrusted_logs(events)
         identities = list({id for each in events if (id := _id_to_find(each, known)) is not None})
         seen = {*ids, *await self._inbox.known_ids(consumer, identities)} if identities else set(ids)
         self.new += [each for each in events if self._is_new(each, known, seen)]
@@ -300,6 +307,27 @@ class InboxSource:
             self.progress.accept(event, 0)
             ids.add(event.identity)
         return True
+
+    async def _report_untrusted_logs(self, events: Sequence[ReceivedEvent]) -> None:
+        """Warn once of each log that is not trusted, if others are, or if it was trusted before."""
+        reported, marks = self._spec.reported_logs, dict[str, list[MarkKey]]()
+        for each in events:
+            if (mark := each.untrusted_mark) is not None and each.log_id not in reported:
+                marks.setdefault(each.log_id, []).append(mark)
+        for log_id, keys in marks.items():
+            # fault: any-number-of-logs-reported
+            if len(reported) == MAX_REPORTED_LOGS:
+                return
+            reported.add(log_id)
+            was_trusted = bool(await self._inbox.marks(self._spec.consumer, list(set(keys))))
+            # fault: log-that-is-not-trusted-not-reported
+            if was_trusted or self._spec.reception.trusts:
+                logger.warning(
+                    "log is not trusted%s: subscription=%s log=%r; its events are recognized by their ids, which are "
+                    "kept for a limited time. If the log is yours, add its id to trusts=",
+                    " any more, and what was handled of it is forgotten" if was_trusted else "",
+                    self._spec.consumer, log_id,
+                )  # fmt: skip
 
     def _was_folded(self, event: ReceivedEvent) -> bool:
         """Whether a message without a mark is a duplicate, whose mark was folded. Logs the first one."""
