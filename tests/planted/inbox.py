@@ -12,6 +12,13 @@ START = "tests/inbox/test_start.py::test_"
 
 FAULTS = [
     Mutant(
+        "a topic of Kafka that was created again is read on at the offset in the former one",
+        "_delivery/brokers/kafka/consumer.py",
+        "kafka-topic-created-again-is-read-on",
+        "if False:",
+        START + "kafka_topic_that_was_created_again_is_noticed_whatever_is_in_it[False]",
+    ),
+    Mutant(
         "a log whose id is not in trusts= is taken silently for one of another program",
         "_delivery/inbox/source.py",
         "log-that-is-not-trusted-not-reported",
