@@ -14,6 +14,13 @@ TEXT = "tests/brokers/test_wire_text.py::test_"
 
 FAULTS = [
     Mutant(
+        "the broker in memory delivers names of headers as they were published",
+        "_delivery/brokers/memory/server.py",
+        "names-of-headers-not-in-lower-case",
+        "headers = dict(message.headers)",
+        "tests/brokers/test_contract.py::TestMemoryBroker::test_names_of_headers_arrive_in_lower_case",
+    ),
+    Mutant(
         "each attempt to reach a broker that is not available logs a line",
         "_subscriptions/subscription_run.py",
         "each-attempt-in-an-outage-logged",
