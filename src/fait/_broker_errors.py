@@ -11,7 +11,8 @@ FaitError
 └── MalformedMessage        a message of a broker is not the event that it says it is
 """
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Literal
 
 from fait._errors import FaitError
@@ -19,12 +20,14 @@ from fait._errors import FaitError
 __all__ = [
     "BrokerAhead",
     "BrokerLostMessages",
+    "BrokerPurpose",
     "BrokerUnavailable",
     "Fenced",
     "MalformedMessage",
     "MessageRefused",
     "OffsetLost",
     "TopologyMismatch",
+    "broker_needed_to",
 ]
 
 
@@ -36,17 +39,44 @@ class BrokerUnavailable(FaitError):
         reason: what happened.
         outcome: "not_sent": certainly no message was accepted. "unknown": the broker may have accepted each message of
             the call.
+        purpose: what it was needed for: a relay to "publish", a consumer to "consume", `fait broker check` to "check";
+            "": another call.
     """
 
     def __init__(self, broker: str, reason: str, outcome: Literal["not_sent", "unknown"] = "not_sent") -> None:
         self.broker = broker
         self.reason = reason
         self.outcome: Literal["not_sent", "unknown"] = outcome
-        consequence = "No message was sent." if outcome == "not_sent" else "Messages may or may not have been accepted."
-        super().__init__(
-            f"broker {broker} is not available: {reason}. {consequence} Events stay in the log. Close the broker, open "
-            "it again after a delay, and publish from the checkpoint."
-        )
+        self.purpose: BrokerPurpose = ""
+        super().__init__(broker, reason, outcome)
+
+    def __str__(self) -> str:
+        was_sent = "No message was sent." if self.outcome == "not_sent" else "Each message may have been accepted."
+        consequences: Mapping[BrokerPurpose, str] = {
+            "publish": f"{was_sent} The events stay in the log. The relay connects again by itself, and publishes them "
+            "from its checkpoint. If this lasts, run: fait broker check URL",
+            "consume": "No message is handled, and none is lost. The consumer connects again by itself, and continues "
+            "with the first message that is not handled. If this lasts, run: fait broker check URL",
+            "check": "The check was not made; with --create, topics may have been created. Start the broker, or "
+            "correct the URL, and run the command again",
+            "": f"{was_sent} Close this connection, and try again with another one after a delay",
+        }
+        return f"broker {self.broker} is not available: {self.reason}. {consequences[self.purpose]}"
+
+
+BrokerPurpose = Literal["publish", "consume", "check", ""]
+"""What a broker is needed for."""
+
+
+@contextmanager
+def broker_needed_to(purpose: BrokerPurpose) -> Generator[None, None, None]:
+    """Let a `BrokerUnavailable` of the block say what the broker was needed for."""
+    try:
+        yield
+    except BrokerUnavailable as error:
+        # fault: purpose-of-an-outage-not-named
+        error.purpose = purpose
+        raise
 
 
 class Fenced(FaitError):
@@ -89,7 +119,7 @@ class MessageRefused(FaitError):
 
 
 class TopologyMismatch(FaitError):
-    """Topics of the broker are missing or not as they must be. Nothing was sent to them.
+    """Topics of the broker are missing or not as they must be. Nothing was sent to them, or received.
 
     Attributes:
         broker: URL of the broker, without passwords.
@@ -101,8 +131,9 @@ class TopologyMismatch(FaitError):
         self.problems: dict[str, str] = dict(problems)
         listed = "; ".join(f"topic {topic!r} {problem}" for topic, problem in problems.items())
         super().__init__(
-            f"topics of broker {broker} are not as they must be: {listed}. No message of this call was accepted. "
-            "Create a missing topic, or restore its settings. Drain a topic before its lanes change, because keys move."
+            f"topics of broker {broker} are not as they must be: {listed}. No message was sent or received. "
+            "Create a missing topic: fait broker check URL --topic NAME=LANES --create. Or restore its settings. Drain "
+            "a topic before its lanes change, because keys move."
         )
 
 

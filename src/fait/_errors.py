@@ -253,12 +253,14 @@ class UndecodableEvent(FaitError):
         stream: name of its stream.
         version: its version in the stream.
         type: stored name of its type.
+        reason: why, without its data.
     """
 
     def __init__(self, stream: str, version: int, type: str, reason: str) -> None:
         self.stream = stream
         self.version = version
         self.type = type
+        self.reason = reason
         super().__init__(f"cannot decode event {version} of stream {stream!r} ({type!r}): {reason}")
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import fait.broker
 from fait import BrokerUnavailable, MissingExtra, UsageError
+from fait._broker_errors import BrokerPurpose, broker_needed_to
 from fait._delivery.brokers import open as opening
 from fait._delivery.brokers.destination import Destination, destination_of
 from fait._delivery.brokers.open import import_client
@@ -243,11 +244,21 @@ def test_errors_say_what_happened_what_was_sent_and_the_next_step() -> None:
         "connection refused",
         "not_sent",
     )
-    assert str(unavailable) == (
-        "broker nats://a is not available: connection refused. No message was sent. Events stay in the log. Close the "
-        "broker, open it again after a delay, and publish from the checkpoint."
-    )
-    assert "may or may not have been accepted" in str(BrokerUnavailable("nats://a", "no answer", "unknown"))
+    texts: dict[BrokerPurpose, str] = {
+        "": "No message was sent. Close this connection, and try again with another one after a delay",
+        "publish": "No message was sent. The events stay in the log. The relay connects again by itself, and publishes "
+        "them from its checkpoint. If this lasts, run: fait broker check URL",
+        "consume": "No message is handled, and none is lost. The consumer connects again by itself, and continues with "
+        "the first message that is not handled. If this lasts, run: fait broker check URL",
+        "check": "The check was not made; with --create, topics may have been created. Start the broker, or correct "
+        "the URL, and run the command again",
+    }
+    for purpose, text in texts.items():
+        with pytest.raises(BrokerUnavailable) as raised, broker_needed_to(purpose):
+            raise BrokerUnavailable("nats://a", "connection refused")
+        assert str(raised.value) == f"broker nats://a is not available: connection refused. {text}"
+    unknown = BrokerUnavailable("nats://a", "no answer", "unknown")
+    assert "Each message may have been accepted." in str(unknown)
 
     fenced = fait.Fenced("nats://a", "orders", "a successor is open")
     assert (fenced.broker, fenced.relay, fenced.reason) == ("nats://a", "orders", "a successor is open")

@@ -10,15 +10,18 @@ import re
 import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
 import fait
 from fait._clock import ManualClock
 from fait._events.append import StreamWrite
+from fait._events.codec import decode_error
 from fait._events.envelope import EncodedEvent
 from fait._events.version import ANY
 from fait._system import System
@@ -151,6 +154,18 @@ async def test_failing_upcaster_is_retried_and_skipped_as_the_policy_says(url: s
     assert (len(attempts), seen) == (4, ["end"])
     assert "ValueError" in str(raised.value)
     assert "secret" not in str(raised.value)
+
+
+def test_error_of_an_undecodable_event_quotes_no_value() -> None:
+    class Color(Enum):
+        RED = "red"
+
+    with pytest.raises(msgspec.ValidationError, match="secret") as raised:
+        msgspec.json.decode(b'{"a":"secret"}', type=dict[str, Color])
+    error = decode_error(raised.value, "order-1", 1, "evolution.placed")
+
+    assert "Invalid enum value - at `$[...]`" in str(error)
+    assert "secret" not in str(error)
 
 
 # Appending again

@@ -249,6 +249,29 @@ async def test_plain_json_is_mapped(url: str, topic: Topic) -> None:
     assert seen == [1, 2, 3]
 
 
+async def test_message_that_a_mapping_function_calls_malformed_is_parked_at_once(url: str, topic: Topic) -> None:
+    app, seen = fait.App("stock"), list[Any]()
+
+    def mapped(message: fait.ReceivedMessage) -> fait.MappedMessage:
+        if message.data == b"x":
+            raise fait.MalformedMessage("it is no number")
+        return fait.MappedMessage(int(message.data or b"0"))
+
+    @app.consume(topic.name, from_=topic.url, as_=mapped, on_failure=SHORT_RETRY, name="consumer")
+    async def count(number: int) -> None:
+        seen.append(number)
+
+    await topic.send([foreign("a", {}, b"x"), foreign("b", {}, b"y"), foreign("c", {}, b"3")])
+    async with app.open(url) as s:
+        await idle(s, 3)
+
+        failures = {each.key: each for each in await s.store.failures.failures()}
+        assert seen == [3]
+        assert {key: (each.error_type, each.attempts) for key, each in failures.items()} == {
+            "a": ("fait.MalformedMessage", 1), "b": ("builtins.ValueError", 3)
+        }  # fmt: skip
+
+
 async def test_malformed_messages_are_parked_at_once_without_others(url: str, topic: Topic) -> None:
     calls = Calls(topic)
     structured = {"content-type": "application/cloudevents+json"}
@@ -264,6 +287,22 @@ async def test_malformed_messages_are_parked_at_once_without_others(url: str, to
         assert {key: each.attempts for key, each in failures.items()} == {"x": 1, "y": 1, "z": 1}
         assert {each.error_type for each in failures.values()} == {"fait.MalformedMessage"}
         assert len(await s.store.inbox.messages("consumer", "x", after=0, limit=9)) == 2
+
+
+async def test_data_that_does_not_fit_the_event_class_is_parked_at_once(url: str, topic: Topic) -> None:
+    calls = Calls(topic)
+    data = ("{}", '{"order":"x","number":"secret"}', "[]", "null", '"x"')
+    await topic.send([cloud_event(f"{n}", f"x{n}", each, type="orders.placed") for n, each in enumerate(data)])
+    await topic.publish(*events_to(4))
+    async with calls.app.open(url) as s:
+        await idle(s, 9)
+
+        assert numbers_of(await reserved(s)) == expected(4)
+        failures = {each.key: each for each in await s.store.failures.failures()}
+        assert {key: each.attempts for key, each in failures.items()} == {f"x{n}": 1 for n in range(5)}
+        assert {each.error_type for each in failures.values()} == {"fait.MalformedMessage"}
+        assert "Placed: Object missing required field `order`" in failures["x0"].error
+        assert "Placed: Expected `int`, got `str` - at `$.number`" in failures["x1"].error
 
 
 async def test_any_number_of_malformed_messages_delays_no_others(url: str, topic: Topic) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from typing import Any
 from uuid import uuid4
 
@@ -9,6 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 import fait
+from fait._delivery.inbox import source
+from fait._store import health, overview
 from fait._store.ports.inbox import MAX_POSITION_JUMP
 from fait._tools.cli.commands import fait as command_line
 from tests.inbox.topics import SHORT_RETRY, Placed, Topic, idle, new_topic, placed, until
@@ -56,6 +59,28 @@ async def test_parked_messages_are_shown_and_redriven_by_commands(backend: str, 
             await idle(s, 3)
             assert seen == [3, 1, 2]
             assert await s.store.failures.failures() == []
+
+
+async def test_consumer_with_too_many_stored_messages_is_full(store_url: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (source, overview, health):
+        monkeypatch.setattr(module, "MAX_STORED_MESSAGES", 2)
+    url, seen, failing = store_url("sqlite"), list[int](), {1}
+    async with new_topic(f"memory:{uuid4().hex}") as topic:
+        await topic.publish(placed(1, "a"), placed(2, "a"))
+        async with failing_app(topic, seen, failing).open(url, lease_s=0.5) as s:
+            await idle(s, 2)
+            status = json.loads(await run(url, "status", "--json"))
+            checks = {each["name"]: each for each in json.loads(await run(url, "doctor", "--json"))["checks"]}
+
+            assert (status["state"], status["stored_messages"]) == ("full", 2)
+            finding = checks["subscription consumer"]
+            assert finding["status"] == "problem"
+            assert finding["detail"].startswith("2 messages: it receives no more messages, because 2 of failed keys")
+            [command] = re.findall(r"run: fait (parked discard .*) --store", finding["advice"])
+            await run(url, *command.split(), "--yes")
+            await topic.publish(placed(3, "a"))
+            await until(lambda: seen == [3])
+            assert json.loads(await run(url, "status", "--json"))["state"] == "live"
 
 
 async def test_mark_far_above_all_others_of_its_source_is_a_problem(store_url: Any) -> None:

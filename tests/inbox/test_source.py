@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -130,10 +131,47 @@ def test_cloud_event_that_is_mapped_without_id_keeps_its_own() -> None:
     assert event_of(consumed(dict(message.headers), message.body), reception).identity == MessageId("/shop", "1")
 
 
+@pytest.mark.parametrize(
+    ("result", "reason"),
+    [
+        (3, "its result must be a MappedMessage or None, not int"),
+        (fait.MappedMessage("x", id=5), "id= of its MappedMessage must be a str, not int"),  # pyright: ignore[reportArgumentType]
+        (fait.MappedMessage("x", key=b"k"), "key= of its MappedMessage must be a str or None, not bytes"),  # pyright: ignore[reportArgumentType]
+        (fait.MappedMessage("x", source=None), "source= of its MappedMessage must be a str, not NoneType"),  # pyright: ignore[reportArgumentType]
+    ],
+)
+def test_result_of_a_mapping_function_with_a_wrong_type_is_an_error_of_the_function(result: Any, reason: str) -> None:
+    def mapped(_: fait.ReceivedMessage) -> Any:
+        return result
+
+    event = event_of(consumed(), Reception(frozenset(), frozenset(), mapped))
+
+    assert isinstance(event.problem, fait.UsageError)
+    assert f"mapped: {reason}. The message was not handled" in str(event.problem)
+
+
 def test_message_without_key_has_a_key_of_its_own() -> None:
     reception = Reception(frozenset(), frozenset(), lambda _: fait.MappedMessage("x", id="1"))
 
     assert event_of(consumed(key=None), reception).stream == "orders/2/7"
+
+
+@pytest.mark.parametrize(
+    ("message", "reception", "extra"),
+    [
+        (published(), Reception(frozenset(), frozenset()), {"key": "order-1", "source": "fait:log-1/epoch-1/relay"}),
+        (consumed(), Reception(frozenset(), frozenset(), lambda _: fait.MappedMessage("x", key="a")), {"key": "a"}),
+        (consumed(key=None), Reception(frozenset(), frozenset(), lambda _: fait.MappedMessage("x")), {}),
+    ],
+)
+def test_key_and_source_of_a_message_are_in_its_metadata(
+    message: ConsumedMessage, reception: Reception, extra: dict[str, str]
+) -> None:
+    event = reception.event(1, Lane("orders", 2), message, START, "order/of/its/own")
+
+    assert event is not None
+    assert event.stream == "order/of/its/own"
+    assert fait.Envelope(None, event).metadata.extra == extra
 
 
 @pytest.mark.parametrize("position", [0, MAX_POSITION + 1])
@@ -343,8 +381,9 @@ async def test_jump_of_a_position_is_reported(caplog: pytest.LogCaptureFixture) 
 
 
 async def test_too_many_stored_messages_stop_the_consumer_until_they_are_handled(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, logger="fait")
     monkeypatch.setattr(source, "MAX_STORED_MESSAGES", 3)
     monkeypatch.setattr(source, "MAX_BATCH", 1)
     failing, seen = [True], list[int]()
@@ -367,6 +406,9 @@ async def test_too_many_stored_messages_stop_the_consumer_until_they_are_handled
             await until(lambda: len(seen) == 300)
 
     assert seen == list(range(1, 301))
+    lines = [each.getMessage() for each in caplog.records if "consumer receives" in each.getMessage()]
+    assert re.fullmatch(r".* no more messages.*subscription=consumer stored=\d+ maximum=3; .*parked list .*", lines[0])
+    assert re.fullmatch(r".* messages again: subscription=consumer stored=[0-2]", lines[1])
 
 
 async def test_unavailable_broker_is_an_outage_that_counts_no_attempt(
@@ -382,6 +424,7 @@ async def test_unavailable_broker_is_an_outage_that_counts_no_attempt(
             async with asyncio.timeout(20):
                 while not isinstance((await s.status())[0].error, fait.BrokerUnavailable):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
+            assert "The consumer connects again by itself" in str((await s.status())[0].error)
             assert await s.store.failures.failures() == []
             server.start()
             async with asyncio.timeout(20):

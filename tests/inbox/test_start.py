@@ -1,6 +1,8 @@
 """Where a consumer begins, and what it does if its topic has changed behind its offset."""
 
+import asyncio
 import sqlite3
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -8,8 +10,10 @@ from uuid import uuid4
 import nats
 import pytest
 import redis.asyncio
+from confluent_kafka.admin import AdminClient
 
 import fait
+from fait._delivery.brokers.kafka import consumer as kafka_consumer
 from fait._delivery.brokers.memory.server import server_of
 from fait._delivery.brokers.port import Source, Topology
 from fait._delivery.inbox.rewind import rewind_consumer
@@ -17,6 +21,7 @@ from tests.inbox.topics import SOURCE, Placed, Reserved, idle, new_topic, placed
 from tests.relay.published import TOPIC, Counted, NatsUnderTest, RedisUnderTest, append, relay_app, until_published
 from tests.relay.test_lost_messages import rewind
 from tests.servers.broker import BrokerServer
+from tests.servers.kafka import KafkaServer
 
 
 def app_of(url: str, topic: str, seen: list[int], **options: Any) -> fait.App:
@@ -75,6 +80,42 @@ async def test_consumer_waits_if_its_topic_was_created_again_and_reads_it_after_
     assert (error.consumer, error.topic, error.lane) == ("consumer", topic.name, 0)
     assert [each.offset for each in changed] == [error.offset]
     assert seen == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+async def test_kafka_topic_that_was_created_again_is_noticed_whatever_is_in_it(
+    kafka_server: KafkaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_running: bool
+) -> None:
+    monkeypatch.setattr(kafka_consumer, "TOPIC_CHECK_S", 0.5)
+    store, seen = f"sqlite:///{tmp_path}/stock.db", list[int]()
+    async with new_topic(kafka_server.url, lanes=1) as topic, AsyncExitStack() as closing:
+        app = app_of(topic.url, topic.name, seen)
+        await topic.publish(*[placed(number, "a") for number in range(1, 4)])
+        async with app.open(store) as s:
+            await idle(s, 3)
+            if is_running:
+                await create_again(kafka_server, topic.name, closing)
+                await until(lambda: isinstance(error_of(s), fait.OffsetLost))
+        if not is_running:
+            await create_again(kafka_server, topic.name, closing)
+        async with app.open(store) as s:
+            await until(lambda: isinstance(error_of(s), fait.OffsetLost))
+            registration = await s.store.registrations.registration("consumer")
+            assert registration is not None
+            await rewind_consumer(s.store, registration, execute=True)
+            await until(lambda: set(seen) == set(range(1, 31)))
+
+    assert len(seen) == 30
+
+
+async def create_again(server: KafkaServer, name: str, closing: AsyncExitStack) -> None:
+    """Delete a topic, and create it with more messages than before."""
+    admin = AdminClient({"bootstrap.servers": server.url.removeprefix("kafka://")})
+    await asyncio.to_thread(admin.delete_topics([name])[name].result)
+    topic = await closing.enter_async_context(new_topic(server.url, lanes=1))
+    await topic._broker.check(Topology({name: 1}), create=True)
+    topic.name = name
+    await topic.publish(*[placed(number, "a") for number in range(1, 31)])
 
 
 def error_of(system: fait.System, name: str = "consumer") -> Exception | None:

@@ -15,6 +15,34 @@ TEXT = "tests/brokers/test_wire_text.py::test_"
 
 FAULTS = [
     Mutant(
+        "the broker in memory delivers names of headers as they were published",
+        "_delivery/brokers/memory/server.py",
+        "names-of-headers-not-in-lower-case",
+        "headers = dict(message.headers)",
+        "tests/brokers/test_contract.py::TestMemoryBroker::test_names_of_headers_arrive_in_lower_case",
+    ),
+    Mutant(
+        "each attempt to reach a broker that is not available logs a line",
+        "_subscriptions/subscription_run.py",
+        "each-attempt-in-an-outage-logged",
+        "level = logging.WARNING",
+        "tests/delivery/test_outage_log.py::test_outage_is_logged_when_it_begins_and_when_it_ends[nats_servers]",
+    ),
+    Mutant(
+        "the client library of RabbitMQ logs what is an outage of fait",
+        "_delivery/brokers/rabbitmq/connection.py",
+        "client-of-rabbitmq-logs-outages",
+        "return True",
+        "tests/delivery/test_outage_log.py::test_outage_is_logged_when_it_begins_and_when_it_ends[rabbitmq_servers]",
+    ),
+    Mutant(
+        "an outage does not say what the broker was needed for",
+        "_broker_errors.py",
+        "purpose-of-an-outage-not-named",
+        "pass",
+        "tests/brokers/test_open.py::test_errors_say_what_happened_what_was_sent_and_the_next_step",
+    ),
+    Mutant(
         "the event of a redriven key counts as the one at the stored position",
         "_delivery/brokers/stored_positions.py",
         "event-of-another-position",

@@ -12,6 +12,13 @@ INTENTION = KEYS + "key_is_answered_for_the_same_intention_and_refused_for_every
 
 FAULTS = [
     Mutant(
+        "the error of an undecodable event quotes a value of it",
+        "_events/codec.py",
+        "value-in-the-error-of-an-undecodable-event",
+        'path, reason = "$", str(error)',
+        "tests/events/test_stored_forms.py::test_error_of_an_undecodable_event_quotes_no_value",
+    ),
+    Mutant(
         "a key is valid for each stream, so that one key stores two intentions",
         "_decisions/idempotency.py",
         "key-scoped-by-stream",

@@ -12,11 +12,67 @@ START = "tests/inbox/test_start.py::test_"
 
 FAULTS = [
     Mutant(
+        "a topic of Kafka that was created again is read on at the offset in the former one",
+        "_delivery/brokers/kafka/consumer.py",
+        "kafka-topic-created-again-is-read-on",
+        "if False:",
+        START + "kafka_topic_that_was_created_again_is_noticed_whatever_is_in_it[False]",
+    ),
+    Mutant(
+        "a log whose id is not in trusts= is taken silently for one of another program",
+        "_delivery/inbox/source.py",
+        "log-that-is-not-trusted-not-reported",
+        "if False:",
+        "tests/inbox/test_trusted_logs.py::test_log_that_is_not_trusted_is_reported_once",
+    ),
+    Mutant(
+        "any program can make a consumer log any number of lines, one for each log that it names",
+        "_delivery/inbox/source.py",
+        "any-number-of-logs-reported",
+        "if False:",
+        "tests/inbox/test_trusted_logs.py::test_log_that_is_not_trusted_is_reported_once",
+    ),
+    Mutant(
+        "a handler of a consumer without order cannot know the key of a message",
+        "_delivery/inbox/received_event.py",
+        "key-not-in-the-metadata",
+        "extra = {}",
+        SOURCE + "key_and_source_of_a_message_are_in_its_metadata",
+    ),
+    Mutant(
+        "a consumer that receives no more messages logs nothing",
+        "_delivery/inbox/source.py",
+        "full-consumer-not-reported",
+        "pass",
+        SOURCE + "too_many_stored_messages_stop_the_consumer_until_they_are_handled",
+    ),
+    Mutant(
+        "a consumer that receives no more messages is shown as live",
+        "_store/overview.py",
+        "full-consumer-shown-as-live",
+        "if False:",
+        "tests/inbox/test_operators.py::test_consumer_with_too_many_stored_messages_is_full",
+    ),
+    Mutant(
         "a consumer that begins to trust a log handles its events again",
         "_delivery/inbox/source.py",
         "event-of-newly-trusted-log-handled-again",
         "if False:",
         SOURCE + "consumer_that_begins_to_trust_a_log_remembers_what_it_has_handled",
+    ),
+    Mutant(
+        "data that does not fit the event class is retried as an error of the handler",
+        "_delivery/inbox/consumer.py",
+        "data-of-another-shape-retried",
+        "raise",
+        CONSUMER + "data_that_does_not_fit_the_event_class_is_parked_at_once[sqlite memory]",
+    ),
+    Mutant(
+        "fields of a mapped message may have any type",
+        "_delivery/inbox/received_event.py",
+        "wrong-types-of-a-mapped-message",
+        "if False:",
+        SOURCE + "result_of_a_mapping_function_with_a_wrong_type_is_an_error_of_the_function",
     ),
     Mutant(
         "malformed messages make the whole consumer wait, as in an outage",

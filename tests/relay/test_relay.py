@@ -102,6 +102,7 @@ async def test_password_in_a_variable_is_not_shown(monkeypatch: pytest.MonkeyPat
         [status] = await system.status()
 
     assert "secret" not in f"{status!r} {status.error!r} {status.error}"
+    assert "The relay connects again by itself" in str(status.error)
 
 
 async def test_missing_topic_is_shown_until_it_is_created(broker: MemoryUnderTest) -> None:

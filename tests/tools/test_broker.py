@@ -51,6 +51,7 @@ def test_unreachable_broker_fails_without_its_password(run: Run, monkeypatch: py
 
     assert answer.exit_code == 1
     assert "is not available" in answer.stderr
+    assert "The check was not made" in answer.stderr
     assert "hidden-word" not in answer.output
 
 

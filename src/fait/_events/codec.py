@@ -31,7 +31,7 @@ from fait._events.registry import HandledTypes, Registry
 from fait._events.stored_names import StoredNames
 from fait._events.stream import check_tags
 from fait._events.unknown_keys import decode_known_keys, decoded_type
-from fait._events.validation import encode_json, validate
+from fait._events.validation import encode_json, path_and_reason, validate
 
 __all__ = [
     "Codec",
@@ -382,7 +382,11 @@ def _selects(query: Query, names: StoredNames, recorded: RecordedEvent, envelope
 
 def _reason(error: Exception) -> str:
     # The messages of msgspec contain types and paths. Those of Pydantic quote values, so only the class is shown.
-    return str(error) if isinstance(error, msgspec.ValidationError) else type(error).__name__
+    if not isinstance(error, msgspec.ValidationError):
+        return type(error).__name__
+    # fault: value-in-the-error-of-an-undecodable-event
+    path, reason = path_and_reason(error)
+    return reason if path == "$" else f"{reason} - at `{path}`"
 
 
 def _describe(error: Exception) -> str:

@@ -30,6 +30,7 @@ __all__ = [
     "find_invalid",
     "invalid_text_reason",
     "members_of",
+    "path_and_reason",
     "precheck",
     "validate",
     "validate_slow",
@@ -247,12 +248,12 @@ def validate_slow(
     except Exception as error:
         for path, reason in _find_unsupported(value, "$"):
             raise InvalidValue(subject, path, reason) from None
-        raise InvalidValue(subject, *_path_and_reason(error)) from None
+        raise InvalidValue(subject, *path_and_reason(error)) from None
     validate(data, subject)
     try:
         decoded = load(data)
     except Exception as error:
-        raise InvalidValue(subject, *_path_and_reason(error)) from None
+        raise InvalidValue(subject, *path_and_reason(error)) from None
     if (difference := _difference(value, decoded, "$")) is not None:
         raise InvalidValue(subject, *difference)
     return data
@@ -317,8 +318,8 @@ def _find_unsupported(value: Any, path: str) -> Iterator[tuple[str, str]]:
         yield from _find_unsupported(member, _child_path(path, key))
 
 
-def _path_and_reason(error: Exception) -> tuple[str, str]:
-    """Return path and reason from the error of an encoder or decoder, without the values that some of them quote."""
+def path_and_reason(error: Exception) -> tuple[str, str]:
+    """Return path and reason from the error of an encoder or decoder, without the values that msgspec quotes."""
     if isinstance(error, msgspec.ValidationError):
         text, _, path = str(error).partition(" - at `")
         return path.rstrip("`") or "$", _QUOTED_VALUE.sub(r"\1", text)

@@ -11,7 +11,7 @@ from fait._events.event import DEFAULT_RETENTION
 from fait._store.command_hint import command_hint
 from fait._store.overview import SubscriptionOverview, read_overviews, worker_name
 from fait._store.ports.failures import Action, FailureState, KeyFailure
-from fait._store.ports.inbox import MAX_POSITION_JUMP, PositionJump
+from fait._store.ports.inbox import MAX_POSITION_JUMP, MAX_STORED_MESSAGES, PositionJump
 from fait._store.ports.leases import Range
 from fait._store.ports.log import Log
 from fait._store.ports.registrations import Registration
@@ -70,6 +70,8 @@ def _examine_activity(
         )
     if each.state == "no worker":
         return _find_no_worker(name, progress, each, redacted_url)
+    if each.state == "full":
+        return _find_full(name, progress, each, redacted_url)
     owners = ", ".join(map(worker_name, each.owners))
     return Finding(name, "ok", f"{progress}, {f'run by {owners}' if owners else 'idle: up to date, no worker'}")
 
@@ -85,6 +87,26 @@ def _find_no_worker(name: str, progress: str, each: SubscriptionOverview, redact
         return Finding(name, "problem", detail, f"run: {rebuild}. If the rows of both are the same, run: {accept}")
     advice = f"start a worker of the app {registration.app!r}: {command_hint('run --app MODULE:APP', redacted_url)}"
     return Finding(name, "problem", f"{progress}: no worker runs it", advice)
+
+
+def _find_full(name: str, progress: str, each: SubscriptionOverview, redacted_url: str) -> Finding:
+    detail = (
+        f"{progress}: it receives no more messages, because {each.stored:,} of failed keys are stored, and "
+        f"{MAX_STORED_MESSAGES:,} is the maximum"
+    )
+    listed, redrive, discard = (
+        command_hint(f"parked {arguments}", redacted_url)
+        for arguments in (
+            f"list {each.name}",
+            f"redrive {each.name} --all",
+            f"discard {each.name} --all --all-events",
+        )
+    )
+    advice = (
+        f"see the causes with: {listed}. When they are removed, run: {redrive}. If they shall never be handled, "
+        f"run: {discard}"
+    )
+    return Finding(name, "problem", detail, advice)
 
 
 def _find_failed_keys(each: SubscriptionOverview, redacted_url: str) -> list[Finding]:

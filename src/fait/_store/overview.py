@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from fait._events.query import Query
 from fait._store.ports.failures import FailureState, KeyFailure
+from fait._store.ports.inbox import MAX_STORED_MESSAGES
 from fait._store.ports.leases import Outage, Range, RegisteredWorker
 from fait._store.ports.log import Log
 from fait._store.ports.registrations import RangeKey, Registration
@@ -20,8 +21,12 @@ from fait._store.ports.store import Store
 
 __all__ = ["ObservedState", "SubscriptionOverview", "read_overviews", "worker_name"]
 
-ObservedState = Literal["paused", "no worker", "idle", "waiting", "catching up", "live"]
-"""State of a subscription, as other processes see it. "idle": up to date, without a worker; "waiting": in an outage."""
+ObservedState = Literal["paused", "no worker", "idle", "waiting", "full", "catching up", "live"]
+"""State of a subscription, as other processes see it.
+
+"idle": up to date, without a worker; "waiting": in an outage; "full": a consumer that receives nothing, because so
+many messages of failed keys are stored.
+"""
 
 
 class SubscriptionOverview(Struct, frozen=True):
@@ -35,6 +40,7 @@ class SubscriptionOverview(Struct, frozen=True):
         failures: the failures of its keys.
         head: position of the last event that readers can read.
         oldest: when the oldest event that it handles, and has not, was recorded; None: there is none.
+        stored: number of stored messages of failed keys, of a consumer.
     """
 
     registration: Registration
@@ -44,6 +50,7 @@ class SubscriptionOverview(Struct, frozen=True):
     failures: tuple[KeyFailure, ...]
     head: int
     oldest: datetime | None
+    stored: int = 0
 
     @property
     def name(self) -> str:
@@ -76,6 +83,9 @@ class SubscriptionOverview(Struct, frozen=True):
         if not self.owners:
             has_work = self.lag or self.registration.kind == "consumer"
             return "no worker" if has_work or any(each.state != "parked" for each in self.failures) else "idle"
+        # fault: full-consumer-shown-as-live
+        if self.stored >= MAX_STORED_MESSAGES:
+            return "full"
         return "catching up" if self.lag else "live"
 
     @property
@@ -99,7 +109,8 @@ async def read_overviews(store: Store) -> list[SubscriptionOverview]:
         own = tuple(part for part in ranges if _belongs(part.key, each))
         if own:  # else it was registered during the reads
             oldest = await _oldest(store.log, each, min(part.position for part in own))
-            overviews.append(_overview(each, own, workers, failures, head, oldest))
+            stored = await store.inbox.count_messages(each.subscription) if each.kind == "consumer" else 0
+            overviews.append(_overview(each, own, workers, failures, head, oldest, stored))
     return overviews
 
 
@@ -122,6 +133,7 @@ def _overview(
     failures: Sequence[KeyFailure],
     head: int,
     oldest: datetime | None,
+    stored: int,
 ) -> SubscriptionOverview:
     owned_by, name = {each.worker for each in ranges}, registration.subscription
     return SubscriptionOverview(
@@ -129,7 +141,7 @@ def _overview(
         owners=tuple(each for each in workers if each.worker.id in owned_by),
         runnable_by=tuple(each for each in workers if name in each.worker.runs),
         failures=tuple(each for each in failures if _belongs(each, registration)),
-        head=head, oldest=oldest,
+        head=head, oldest=oldest, stored=stored,
     )  # fmt: skip
 
 

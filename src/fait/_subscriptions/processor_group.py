@@ -206,7 +206,7 @@ class ProcessorGroup:
         others = [each.worker for each in ranges if each.worker != self.run.worker and each.heartbeat is not None]
         self.lease_expires_at = min((expires_at[each] for each in others if each in expires_at), default=0.0)
         if len(others) == len(ranges):
-            self.run.end_outage()  # an error in this process now concerns other owners
+            self._follow_owners(ranges)
         peers = self._peers(workers)
         self._counts.add(now, max(1, len(peers)))
         at_least, at_most = self._counts.ranges_to_split(now), self._counts.ranges_to_merge(now)
@@ -332,6 +332,13 @@ class ProcessorGroup:
             return None
         is_finished = work is not None and (at is None or (work.lane.is_idle and work.lane.frontier == at))
         return lease if is_finished else None
+
+    def _follow_owners(self, ranges: Sequence[Range]) -> None:
+        """Take note that an outage concerns other workers, which own all ranges; it is over if none of them waits."""
+        if any(each.health for each in ranges):
+            self.run.forget_outage()
+        else:
+            self.run.end_outage()
 
     # Start and end
 

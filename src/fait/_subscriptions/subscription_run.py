@@ -7,8 +7,9 @@ from typing import Final
 
 import msgspec
 
+from fait._broker_errors import BrokerUnavailable
 from fait._clock import Clock
-from fait._errors import CheckpointMismatch, ReadModelChanged, Unavailable
+from fait._errors import CheckpointMismatch, FaitError, ReadModelChanged, StoreUnavailable, Unavailable
 from fait._store.ports.leases import Lease
 from fait._store.ports.store import Store
 from fait._subscriptions.event_source import EventSource, LogSource, OpenSource
@@ -69,7 +70,8 @@ class SubscriptionRun:
         self.rests_until = 0.0
         self.is_alive: Callable[[], bool] = lambda: True
         self._outages = 0
-        self._outage_at = clock.now()
+        self._outage_at = self._logged_at = clock.now()
+        self._logged: type[Exception] | None = None  # the type of the last error, if it is logged
 
     @property
     def is_refused(self) -> bool:
@@ -88,15 +90,34 @@ class SubscriptionRun:
         delay_s = OUTAGE_POLICY.delay_s(self._outages)
         if isinstance(error, Unavailable) and error.retry_after_s is not None:
             delay_s = max(0.0, error.retry_after_s)
-        logger.log(
-            logging.ERROR if self._outages == 1 else logging.WARNING,
-            "subscription failed, retrying in %.2f s: subscription=%s failures=%d error=%r",
-            delay_s, self.definition.name, self._outages, error, exc_info=error if self._outages == 1 else None,
-        )  # fmt: skip
+        self._log_outage(error, delay_s)
         return delay_s
 
+    def _log_outage(self, error: Exception, delay_s: float) -> None:
+        """Log the first of several errors of a type. Errors of fait say all that is to be done without a traceback."""
+        is_outage, is_logged = isinstance(error, StoreUnavailable | Unavailable | BrokerUnavailable), self._logged
+        self._logged = type(error)
+        # fault: each-attempt-in-an-outage-logged
+        level = logging.DEBUG if is_logged is type(error) else logging.WARNING if is_outage else logging.ERROR
+        if not is_logged:
+            self._logged_at = self.clock.now()
+        logger.log(
+            level,
+            "subscription waits, retrying in %.2f s: subscription=%s failures=%d error=%s: %s",
+            delay_s, self.definition.name, self._outages, type(error).__qualname__, error,
+            exc_info=None if isinstance(error, FaitError) or level == logging.DEBUG else error,
+        )  # fmt: skip
+
     def end_outage(self) -> None:
-        """Take note of progress."""
+        """Take note of progress, of this worker or of others."""
+        if self._logged:
+            waited_s = (self.clock.now() - self._logged_at).total_seconds()
+            logger.warning("subscription continues after %.1f s: subscription=%s", waited_s, self.definition.name)
+        self._logged = None
+        self.forget_outage()
+
+    def forget_outage(self) -> None:
+        """Take note that the outage concerns other workers now, which may still wait."""
         self.error, self._outages = None, 0
 
     def describe_outage(self) -> str:

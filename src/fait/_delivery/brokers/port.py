@@ -367,6 +367,7 @@ class Consumer(Protocol):
         Raises:
             BrokerUnavailable: the broker cannot be reached.
             TopologyMismatch: a topic is missing.
+            OffsetLost: a topic was created again, and the broker can tell.
         """
         ...
 

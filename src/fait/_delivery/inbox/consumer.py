@@ -23,7 +23,7 @@ from fait._delivery.inbox.source import InboxSource, SourceSpec
 from fait._delivery.wire.json_bounds import decode_json
 from fait._delivery.wire.received import ReceivedMessage
 from fait._delivery.wire.signature import check_key_variables, signing_keys
-from fait._errors import DeclarationError, UsageError
+from fait._errors import DeclarationError, EventTooNew, UndecodableEvent, UnknownEventType, UsageError
 from fait._events.codec import Codec
 from fait._events.envelope import Envelope, RecordedEvent
 from fait._events.event import event_type
@@ -165,11 +165,22 @@ class MessageConsumer(Reactor):
         if received.problem is not None:
             raise received.problem
         if self._consumer.events:
-            return super()._decode(event)
+            return self._decode_event(received)
         if received.mapped is not None:
             return [Envelope(received.mapped.event, event)]
         assert received.received is not None
         return [Envelope(self._decoder(received.received), event)]
+
+    def _decode_event(self, received: ReceivedEvent) -> list[Envelope[Any]]:
+        """Decode a message to the event class; data that does not fit it is as malformed as any other content."""
+        try:
+            return super()._decode(received)
+        except (EventTooNew, UnknownEventType):  # newer code, or another declaration, can handle it
+            raise
+        except UndecodableEvent as error:
+            [event] = self._consumer.events
+            # fault: data-of-another-shape-retried
+            raise MalformedMessage(f"its data does not fit the class {event.__qualname__}: {error.reason}") from None
 
 
 def _options_of(destination: str) -> Mapping[str, str]:

@@ -17,9 +17,10 @@ from fait._broker_errors import MalformedMessage
 from fait._delivery.brokers.port import ConsumedMessage, Lane
 from fait._delivery.wire.cloud_event import CloudEvent, parse_time
 from fait._delivery.wire.outgoing import bucket_of
-from fait._delivery.wire.provenance import source_text
+from fait._delivery.wire.provenance import Provenance, source_text
 from fait._delivery.wire.received import Bounds, ReceivedMessage, received_message
 from fait._delivery.wire.signature import SigningKey, is_signed
+from fait._errors import UsageError
 from fait._events.envelope import RecordedEvent
 from fait._store.ports.inbox import MAX_TEXT_BYTES, FloorKey, MarkKey, MessageId
 
@@ -32,7 +33,10 @@ Mapping = Callable[[ReceivedMessage], "MappedMessage | None"]
 
 
 class MappedMessage(Struct, frozen=True):
-    """What a mapping function makes of a message that has not the form of CloudEvents.
+    """What a mapping function makes of a message, of any form.
+
+    A function that raises `MalformedMessage` says that its program must publish the message again, correctly: it is
+    set aside at once. Any other error is one of the handler's code: the message is retried, then parked.
 
     Attributes:
         event: what the handler gets.
@@ -83,6 +87,18 @@ class ReceivedEvent(RecordedEvent, frozen=True, kw_only=True, gc=True):
         """What its floor is for, if it has a mark."""
         assert self.mark is not None
         return FloorKey(self.mark.source, self.bucket, self.lane.number)
+
+    @property
+    def log_id(self) -> str:
+        """Id of the log that it says it is of; "" if it is none of fait."""
+        provenance = self.received.provenance if self.received else None
+        return bounded_text(provenance.source.log_id) if provenance else ""
+
+    @property
+    def untrusted_mark(self) -> MarkKey | None:
+        """The mark that it would have if its log was trusted; None if it is, or if there is no log."""
+        provenance = self.received.provenance if self.received else None
+        return _mark_of(provenance) if provenance and self.mark is None else None
 
     @property
     def former_identity(self) -> MessageId | None:
@@ -146,10 +162,30 @@ class Reception(Struct, frozen=True, eq=False):
         if provenance is not None and provenance.floor >= provenance.position:
             raise MalformedMessage("the attribute faitfloor of an event of fait is not below its position")
         if self.mapping is not None:
-            return self.mapping(received)
+            return self._checked(self.mapping(received))
         if event is None:
             raise MalformedMessage("it has not the form of CloudEvents, and the consumer has no mapping function")
         return None
+
+    def _checked(self, mapped: Any) -> MappedMessage | None:
+        """Return the result of the mapping function if it has the right types."""
+        if mapped is None:
+            return None
+        if not isinstance(mapped, MappedMessage):
+            raise self._wrong_type("its result", "a MappedMessage or None", mapped)
+        for name, value in (("id", mapped.id), ("source", mapped.source), ("key", mapped.key)):
+            # fault: wrong-types-of-a-mapped-message
+            if not (isinstance(value, str) or (name == "key" and value is None)):  # pyright: ignore[reportUnnecessaryIsInstance]
+                wanted = "a str or None" if name == "key" else "a str"
+                raise self._wrong_type(f"{name}= of its MappedMessage", wanted, value)
+        return mapped
+
+    def _wrong_type(self, subject: str, wanted: str, value: object) -> UsageError:
+        name = getattr(self.mapping, "__qualname__", "")
+        return UsageError(
+            f"the mapping function {name}: {subject} must be {wanted}, not {type(value).__qualname__}. The message was "
+            "not handled; correct the function"
+        )
 
     def _handles(self, event: CloudEvent) -> bool:
         return not self.types or event.attributes["type"] in self.types
@@ -180,7 +216,7 @@ class Reception(Struct, frozen=True, eq=False):
             number, order_key, 1,
             bounded_text(event.text("type") or "") if event else "",
             provenance.schema_version if provenance else self.schema_version, bounded_text(id), _data_text(received),
-            _metadata(received), (), now, _occurred_at(received) or now,
+            _metadata(received, key), (), now, _occurred_at(received) or now,
             lane=lane, message=message, received=received, mark=mark, source_position=position,
             bucket=bucket_of(provenance.key) if provenance else 0, floor=provenance.floor if provenance else 0,
             identity=identity, mapped=mapped,
@@ -192,10 +228,13 @@ class Reception(Struct, frozen=True, eq=False):
         provenance, event = received.provenance, received.event
         # fault: foreign-position-believed
         if provenance is not None and provenance.source.log_id in self.trusts:
-            # fault: mark-without-key
-            mark = MarkKey(bounded_text(source_text(provenance.source)), bounded_text(provenance.key))
-            return mark, provenance.position, None
+            return _mark_of(provenance), provenance.position, None
         return None, 0, _foreign_id(event, mapped) or _place(lane, message)
+
+
+def _mark_of(provenance: Provenance) -> MarkKey:
+    # fault: mark-without-key
+    return MarkKey(bounded_text(source_text(provenance.source)), bounded_text(provenance.key))
 
 
 def _foreign_id(event: CloudEvent | None, mapped: MappedMessage | None) -> MessageId | None:
@@ -246,13 +285,16 @@ def _data_text(received: ReceivedMessage) -> str:
     return msgspec.json.encode(b64encode(data).decode()).decode()
 
 
-def _metadata(received: ReceivedMessage) -> str:
-    if (event := received.event) is None:
-        return "{}"
-    names = {"correlation_id": "correlationid", "causation_id": "causationid", "traceparent": "traceparent"}
-    values = {name: event.text(attribute) for name, attribute in names.items()}
-    known = {name: bounded_text(value) for name, value in values.items() if value}
-    return msgspec.json.encode({**known, "extra": {"source": bounded_text(event.text("source") or "")}}).decode()
+def _metadata(received: ReceivedMessage, key: str | None) -> str:
+    event, values = received.event, dict[str, Any]()
+    # fault: key-not-in-the-metadata
+    extra = {} if key is None else {"key": bounded_text(key)}
+    if event is not None:
+        names = {"correlation_id": "correlationid", "causation_id": "causationid", "traceparent": "traceparent"}
+        texts = {name: event.text(attribute) for name, attribute in names.items()}
+        values = {name: bounded_text(text) for name, text in texts.items() if text}
+        extra["source"] = bounded_text(event.text("source") or "")
+    return msgspec.json.encode({**values, "extra": extra}).decode()
 
 
 def _occurred_at(received: ReceivedMessage) -> datetime | None:

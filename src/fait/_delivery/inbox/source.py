@@ -13,10 +13,10 @@ from datetime import date, datetime, timedelta
 from itertools import count
 from typing import Final, Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
-from fait._broker_errors import BrokerUnavailable
+from fait._broker_errors import BrokerUnavailable, broker_needed_to
 from fait._clock import Clock
 from fait._delivery.brokers.port import Broker, ConsumedBatch, ConsumedMessage, Consumer, ConsumerSpec, Lane
 from fait._delivery.inbox.progress import ReceptionProgress
@@ -30,6 +30,7 @@ from fait._store.ports.inbox import (
     MAX_FOLDED_MARKS,
     MAX_FORGOTTEN_IDS,
     MAX_POSITION_JUMP,
+    MAX_STORED_MESSAGES,
     FloorKey,
     Inbox,
     InboxMessage,
@@ -41,7 +42,7 @@ from fait._store.ports.registrations import slot_of
 from fait._subscriptions.failed_events import FailedPage
 from fait._telemetry import logger
 
-__all__ = ["MAX_STORED_MESSAGES", "InboxSource", "SourceSpec"]
+__all__ = ["InboxSource", "SourceSpec"]
 
 MAX_BATCH: Final = 200
 """Maximum number of messages that are received at once."""
@@ -52,11 +53,11 @@ POLL_S: Final = 1.0
 ACKNOWLEDGE_S: Final = 0.02
 """The same while messages are not done yet, at a broker that delivers no more before some are acknowledged."""
 
-MAX_STORED_MESSAGES: Final = 10_000
-"""Number of stored messages of failed keys from which on a consumer receives no others."""
-
 FULL_POLL_S: Final = 0.2
 """Interval between two looks at whether a consumer with too many stored messages has space again."""
+
+MAX_REPORTED_LOGS: Final = 10
+"""Maximum number of logs that are not trusted of which a process logs a line: any program can name others."""
 
 FOLD_INTERVAL: Final = timedelta(hours=1)
 """Interval between two deletions of old marks, and between two records of floors."""
@@ -75,6 +76,7 @@ class SourceSpec(Struct, frozen=True, eq=False):
         reception: turns messages into events.
         id_window: for how long ids of messages are kept.
         start: where a new consumer begins.
+        reported_logs: ids of logs that are not trusted, and that this process has looked at.
     """
 
     consumer: str
@@ -83,6 +85,7 @@ class SourceSpec(Struct, frozen=True, eq=False):
     reception: Reception
     id_window: timedelta
     start: Literal["beginning", "end"] = "beginning"
+    reported_logs: set[str] = field(default_factory=set[str])
 
 
 class InboxSource:
@@ -116,6 +119,7 @@ class InboxSource:
         self._folded: dict[FloorKey, int] = {}  # highest positions of folded marks
         self._folded_at: datetime | None = None
         self._has_warned_of_folded = False
+        self._was_full = False
 
     async def wait(self, after: int) -> None:
         """Wait until there is a message after a number."""
@@ -147,6 +151,10 @@ class InboxSource:
     # Receiving
 
     async def _receive(self, timeout_s: float) -> None:
+        with broker_needed_to("consume"):
+            await self._receive_batch(timeout_s)
+
+    async def _receive_batch(self, timeout_s: float) -> None:
         consumer = self._consumer or await self._connect()
         await self._forget_ids()
         await self.fold_marks()
@@ -208,10 +216,25 @@ class InboxSource:
 
     async def _is_full(self) -> bool:
         """Whether too many messages are stored; their number is counted only then."""
-        if self.progress.stored < MAX_STORED_MESSAGES:
-            return False
-        self.progress.stored = await self._inbox.count_messages(self._spec.consumer)
-        return self.progress.stored >= MAX_STORED_MESSAGES
+        if self.progress.stored >= MAX_STORED_MESSAGES:
+            self.progress.stored = await self._inbox.count_messages(self._spec.consumer)
+        if (is_full := self.progress.stored >= MAX_STORED_MESSAGES) != self._was_full:
+            self._was_full = is_full
+            self._report_full()
+        return is_full
+
+    def _report_full(self) -> None:
+        """Log that the consumer receives no more messages, or that it does again."""
+        name, stored = self._spec.consumer, self.progress.stored
+        if self._was_full:
+            # fault: full-consumer-not-reported
+            logger.warning(
+                "consumer receives no more messages, because so many of failed keys are stored: subscription=%s "
+                "stored=%d maximum=%d; handle or discard them: fait parked list %s --store URL",
+                name, stored, MAX_STORED_MESSAGES, name,
+            )  # fmt: skip
+        else:
+            logger.info("consumer receives messages again: subscription=%s stored=%d", name, stored)
 
     async def _forget_ids(self) -> None:
         """Delete ids that are older than the window, once a day."""
@@ -242,6 +265,8 @@ class InboxSource:
         events, consumer = self._events(batch), self._spec.consumer
         keys = list({each.mark for each in events if each.mark is not None})
         known = {**await self._inbox.marks(consumer, keys), **marks} if keys else marks
+        if self._is_ordered:  # else trust makes no difference
+            await self._report_untrusted_logs(events)
         identities = list({id for each in events if (id := _id_to_find(each, known)) is not None})
         seen = {*ids, *await self._inbox.known_ids(consumer, identities)} if identities else set(ids)
         self.new += [each for each in events if self._is_new(each, known, seen)]
@@ -282,6 +307,27 @@ class InboxSource:
             self.progress.accept(event, 0)
             ids.add(event.identity)
         return True
+
+    async def _report_untrusted_logs(self, events: Sequence[ReceivedEvent]) -> None:
+        """Warn once of each log that is not trusted, if others are, or if it was trusted before."""
+        reported, marks = self._spec.reported_logs, dict[str, list[MarkKey]]()
+        for each in events:
+            if (mark := each.untrusted_mark) is not None and each.log_id not in reported:
+                marks.setdefault(each.log_id, []).append(mark)
+        for log_id, keys in marks.items():
+            # fault: any-number-of-logs-reported
+            if len(reported) == MAX_REPORTED_LOGS:
+                return
+            reported.add(log_id)
+            was_trusted = bool(await self._inbox.marks(self._spec.consumer, list(set(keys))))
+            # fault: log-that-is-not-trusted-not-reported
+            if was_trusted or self._spec.reception.trusts:
+                logger.warning(
+                    "log is not trusted%s: subscription=%s log=%r; its events are recognized by their ids, which are "
+                    "kept for a limited time. If the log is yours, add its id to trusts=",
+                    " any more, and what was handled of it is forgotten" if was_trusted else "",
+                    self._spec.consumer, log_id,
+                )  # fmt: skip
 
     def _was_folded(self, event: ReceivedEvent) -> bool:
         """Whether a message without a mark is a duplicate, whose mark was folded. Logs the first one."""

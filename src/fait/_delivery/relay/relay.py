@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from fait._broker_errors import MessageRefused
+from fait._broker_errors import MessageRefused, broker_needed_to
 from fait._delivery.brokers.port import Accepted, PublishOutcome, Refused, Unsent
 from fait._delivery.relay.definition import RelayDefinition
 from fait._delivery.relay.published_versions import PublishedVersions
@@ -88,7 +88,8 @@ class Relay:
         outcomes: list[PublishOutcome] = [Accepted()] * len(events)
         messages = await self._messages(events, context, publisher, outcomes)
         try:
-            await publisher.publish(messages, outcomes, redriven=is_failed)
+            with broker_needed_to("publish"):
+                await publisher.publish(messages, outcomes, redriven=is_failed)
         except Exception as error:  # of the messages that follow, it is not known whether they were accepted
             outcome = Outcome(before + _first_open(outcomes), error=error)
         else:
@@ -100,7 +101,9 @@ class Relay:
         """Return the publisher of a lease, opened at the first call."""
         key = tenure.lease.key.low, tenure.lease.fencing_token
         if (publisher := self._publishers.get(key)) is None:
-            publisher = self._publishers[key] = await RangePublisher.open(self._relay, self._store, tenure.lease)
+            with broker_needed_to("publish"):
+                publisher = await RangePublisher.open(self._relay, self._store, tenure.lease)
+            self._publishers[key] = publisher
             tenure.on_end(partial(self._close, tenure))
         return publisher
 

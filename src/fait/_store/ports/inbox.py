@@ -22,6 +22,7 @@ __all__ = [
     "MAX_FOLDED_MARKS",
     "MAX_FORGOTTEN_IDS",
     "MAX_POSITION_JUMP",
+    "MAX_STORED_MESSAGES",
     "MAX_TEXT_BYTES",
     "FloorKey",
     "Inbox",
@@ -44,6 +45,9 @@ MAX_FOLDED_MARKS: Final = 10_000
 
 MAX_POSITION_JUMP: Final = 10_000_000
 """Increase of the position of a source from one message to another above which an operator is told."""
+
+MAX_STORED_MESSAGES: Final = 10_000
+"""Number of stored messages of failed keys from which on a consumer receives no others."""
 
 MAX_TEXT_BYTES: Final = 500
 """Maximum length of each source, key and id, in UTF-8: they are parts of primary keys."""

@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from fait._broker_errors import broker_needed_to
 from fait._delivery.brokers.open import open_broker
 from fait._delivery.brokers.port import BrokerFeatures, Topology
 from fait._errors import UsageError
@@ -47,11 +48,8 @@ async def check(
     a problem. A check that could not be made is reported as unknown.
     """
     topology = topology_of(topics or [])
-    opened = await open_broker(url)
-    try:
-        findings, features = await opened.check(topology, create=create), opened.features
-    finally:
-        await opened.close()
+    with broker_needed_to("check"):
+        findings, features = await _check(url, topology, create=create)
     problems = [each for each in findings if each.status == "problem"]
     if as_json:
         print_json({"healthy": not problems, "checks": findings, "features": features})
@@ -59,6 +57,14 @@ async def check(
         _print_findings(findings, features)
     if problems:
         raise typer.Exit(1)
+
+
+async def _check(url: str, topology: Topology, *, create: bool) -> tuple[list[Finding], BrokerFeatures]:
+    opened = await open_broker(url)
+    try:
+        return await opened.check(topology, create=create), opened.features
+    finally:
+        await opened.close()
 
 
 def topology_of(topics: list[str]) -> Topology:

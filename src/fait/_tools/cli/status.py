@@ -89,6 +89,11 @@ def _print(rows: list[dict[str, Any]], as_json: bool) -> None:
             print_json(each)
         return
     print_table(_COLUMNS, [_row(each) for each in rows])
+    for name, stored in [(each["subscription"], each["stored_messages"]) for each in rows if each["state"] == "full"]:
+        print_message(
+            f"{name} receives no more messages, because {stored:,} of failed keys are stored. See the causes, then "
+            f"redrive or discard the keys: fait parked list {name}"
+        )
     if not rows:
         print_message("no app has registered a subscription in this store")
 
@@ -104,6 +109,7 @@ def _as_json(each: SubscriptionOverview, rates: Mapping[str, float], silent_s: f
         "retrying": counts["retrying"],
         "parked": counts["parked"],
         "requested": counts["redriving"] + counts["discarding"],
+        "stored_messages": each.stored,
         "position": each.position,
         "head": each.head,
         "lag": each.lag,

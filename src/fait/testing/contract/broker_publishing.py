@@ -72,6 +72,16 @@ class PublishingContract:
         ]
         assert outcomes[0] in (Accepted(found[0].offset), Accepted(""))
 
+    async def test_names_of_headers_arrive_in_lower_case(self, tested: BrokerUnderTest) -> None:
+        if not tested.broker.features.header_prefix:
+            pytest.skip("the broker has no headers")
+        topic = await tested.topic()
+
+        await tested.published(topic, tested.message(headers={"X-Shop-Id": "Seven"}))
+
+        ((found,),) = (await tested.visible(topic)).values()
+        assert found.headers.get("x-shop-id") == "Seven"
+
     async def test_messages_of_a_key_arrive_in_order_of_publication(self, tested: BrokerUnderTest) -> None:
         topic = await tested.topic(lanes=3)
         messages = [tested.message(f"key-{number % 7}") for number in range(70)]

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, Final
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition, admin
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition, Uuid, admin
 
 from fait._delivery.brokers.kafka.connection import ClientEvents, KafkaConnection, KafkaFailure
 
-__all__ = ["KafkaAdmin"]
+__all__ = ["KafkaAdmin", "topic_id"]
 
 LIBRARY: Final[Any] = admin  # which exports its classes without saying so
 
@@ -19,6 +19,8 @@ EVENTS_INTERVAL_S: Final = 0.02
 _OPEN: Final = set[Any]()
 """Clients that are not closed. The garbage collector must destroy none: it runs in any thread, also in that of the
 client, and the library aborts the process if a client is destroyed there."""
+
+_NO_ID: Final = str(Uuid(0, 0))
 
 _NOT_PERMITTED: Final = {KafkaError.CLUSTER_AUTHORIZATION_FAILED, KafkaError.TOPIC_AUTHORIZATION_FAILED}
 
@@ -132,3 +134,8 @@ class KafkaAdmin:
         """Ask nothing more."""
         _OPEN.discard(self._client)
         self._client = None
+
+
+def topic_id(topic: Any) -> str:
+    """Return the id of a topic, which another topic with the same name does not have; "" if the cluster has no ids."""
+    return "" if (id := str(topic.topic_id)) == _NO_ID else id

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from fait._broker_errors import BrokerUnavailable
 from fait._delivery.brokers.destination import Destination
-from fait._delivery.brokers.kafka.admin import KafkaAdmin
+from fait._delivery.brokers.kafka.admin import KafkaAdmin, topic_id
 from fait._delivery.brokers.kafka.connection import KafkaConnection, KafkaFailure
 from fait._delivery.brokers.kafka.consumer import KafkaConsumer
 from fait._delivery.brokers.kafka.names import records_topic, topic_name
@@ -121,7 +121,9 @@ class KafkaBroker:
     async def ends(self, lanes: Collection[Lane]) -> dict[Lane, str]:
         """Return the last offset of each partition."""
         await self._topics.require_lanes(lanes)
-        consumer = KafkaConsumer(ConsumerSpec(name="fait", lanes=tuple(lanes), start="end"), self._connection)
+        consumer = KafkaConsumer(
+            ConsumerSpec(name="fait", lanes=tuple(lanes), start="end"), self._connection, self._topic_ids
+        )
         try:
             return await consumer.ends()
         finally:
@@ -130,13 +132,19 @@ class KafkaBroker:
     async def consumer(self, spec: ConsumerSpec, offsets: Mapping[Lane, str]) -> KafkaConsumer:
         """Open a consumer."""
         await self._topics.require_lanes(spec.lanes)
-        consumer = KafkaConsumer(spec, self._connection)
+        consumer = KafkaConsumer(spec, self._connection, self._topic_ids)
         await consumer.open(offsets)
         return consumer
 
     async def _read_lanes(self, topic: str) -> int | None:
         found = await self._admin.topic(topic_name(topic))
         return None if found is None else len(found.partitions)
+
+    async def _topic_ids(self, topics: Collection[str]) -> dict[str, str]:
+        found = {topic: await self._admin.topic(topic_name(topic)) for topic in topics}
+        if missing := [topic for topic, each in found.items() if each is None]:
+            raise self._topics.mismatch(dict.fromkeys(missing, "is missing"))
+        return {topic: topic_id(each) for topic, each in found.items()}
 
     async def _create(self, topic: str, lanes: int) -> None:
         await self._create_topic(topic_name(topic), lanes, TOPIC_SETTINGS)

@@ -2,11 +2,14 @@
 
 The offsets that it acknowledges are committed to the group with its name once in a second, for tools that show the
 lag. Reads run in the thread of the client.
+
+The offset of a message has the id of its topic, as `OFFSET@ID`: a topic that was deleted and created again has other
+messages at the same offsets, and the library reads on in it, at the offset or at the beginning.
 """
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -28,8 +31,13 @@ POLL_S: Final = 0.1
 COMMIT_INTERVAL_S: Final = 1.0
 """Minimum time between two commits of acknowledged offsets. Each is written to the disk of the server."""
 
+TOPIC_CHECK_S: Final = 5.0
+"""Interval between two looks at whether a topic was created again."""
+
 PREFETCHED_KBYTES: Final = 16 * 1024
 """Maximum size of the messages that the library reads ahead, in KiB."""
+
+ReadTopicIds = Callable[[Collection[str]], Awaitable[Mapping[str, str]]]
 
 _MISSING: Final = {
     KafkaError._UNKNOWN_PARTITION,  # pyright: ignore[reportPrivateUsage]
@@ -44,9 +52,10 @@ class KafkaConsumer(PollingConsumer):
     Args:
         spec: what it reads.
         connection: the URL of the cluster.
+        read_topic_ids: returns the ids of topics by name; "": the cluster has none.
     """
 
-    def __init__(self, spec: ConsumerSpec, connection: KafkaConnection) -> None:
+    def __init__(self, spec: ConsumerSpec, connection: KafkaConnection, read_topic_ids: ReadTopicIds) -> None:
         super().__init__(spec)
         settings: dict[str, Any] = {
             "group_id": spec.name,
@@ -63,31 +72,52 @@ class KafkaConsumer(PollingConsumer):
         self._acknowledged: dict[Lane, int] = {}  # the first offsets that are not acknowledged
         self._committed: dict[Lane, int] = {}
         self._committed_at = 0.0
+        self._read_topic_ids = read_topic_ids
+        self._topic_ids: Mapping[str, str] = {}
+        self._check_at = 0.0
+        self._received: dict[Lane, str] = {}
 
     async def open(self, offsets: Mapping[Lane, str]) -> None:
         """Begin to read.
 
         Args:
             offsets: offset of the last message of each lane that is not read; "": read from the beginning.
+
+        Raises:
+            OffsetLost: a topic was created again, or ends before an offset.
         """
+        self._received.update(offsets)
+        await self._look_at_topics()
+        numbers = {lane: number_of(offset) for lane, offset in offsets.items()}
         try:
-            await self._client.call(partial(self._open, offsets))
+            await self._client.call(partial(self._open, numbers))
         except KafkaFailure as failure:
             raise self._error(failure) from None
 
     async def ends(self) -> dict[Lane, str]:
         """Return the last offset of each lane; "" if it has no message."""
+        await self._look_at_topics()
         try:
             ends = await self._client.call(lambda consumer: [self._end(each, consumer) for each in self._spec.lanes])
         except KafkaFailure as failure:
             raise self._error(failure) from None
-        return dict(zip(self._spec.lanes, ends, strict=True))
+        last = zip(self._spec.lanes, ends, strict=True)
+        return {lane: self._offset(lane, number) if number >= 0 else "" for lane, number in last}
 
-    def _end(self, lane: Lane, consumer: Consumer) -> str:
-        end = consumer.get_watermark_offsets(self._partition(lane), self._connection.timeout_s)[1]
-        return str(end - 1) if end else ""
+    def _end(self, lane: Lane, consumer: Consumer) -> int:
+        return consumer.get_watermark_offsets(self._partition(lane), self._connection.timeout_s)[1] - 1
 
-    def _open(self, offsets: Mapping[Lane, str], consumer: Consumer) -> None:
+    async def _look_at_topics(self) -> None:
+        """Read the ids of the topics, and raise `OffsetLost` if one of them was created again."""
+        ids = await self._read_topic_ids({lane.topic for lane in self._spec.lanes})
+        self._check_at = asyncio.get_running_loop().time() + TOPIC_CHECK_S
+        for lane, offset in self._received.items():
+            # fault: kafka-topic-created-again-is-read-on
+            if topic_id_of(offset) not in ("", ids[lane.topic]):
+                raise self._offset_lost(lane, offset)
+        self._topic_ids = ids
+
+    def _open(self, offsets: Mapping[Lane, int], consumer: Consumer) -> None:
         for topic in {lane.topic for lane in self._spec.lanes}:
             # Without the partitions of the topic, the first fetch would wait for half a second.
             consumer.list_topics(topic_name(topic), self._connection.timeout_s)
@@ -97,7 +127,7 @@ class KafkaConsumer(PollingConsumer):
         self._require_offsets(offsets, consumer)
         for lane, each in zip(self._spec.lanes, partitions, strict=True):
             if lane in offsets:
-                each.offset = int(offsets[lane]) + 1 if offsets[lane] else OFFSET_BEGINNING
+                each.offset = offsets[lane] + 1 if offsets[lane] >= 0 else OFFSET_BEGINNING
             elif self._spec.start == "end":
                 # The first message that no transaction has committed yet; after it, some can be older than this call.
                 each.offset = consumer.get_watermark_offsets(each, self._connection.timeout_s)[1]
@@ -105,16 +135,24 @@ class KafkaConsumer(PollingConsumer):
                 each.offset = OFFSET_BEGINNING
         consumer.assign(partitions)
 
-    def _require_offsets(self, offsets: Mapping[Lane, str], consumer: Consumer) -> None:
+    def _require_offsets(self, offsets: Mapping[Lane, int], consumer: Consumer) -> None:
         """Raise `OffsetLost` if a lane ends before an offset."""
-        for lane, offset in offsets.items():
-            if offset and int(offset) > int(self._end(lane, consumer) or -1):
-                raise OffsetLost(self._connection.name, self._spec.name, lane.topic, lane.number, offset)
+        for lane, number in offsets.items():
+            if number > self._end(lane, consumer):
+                raise self._offset_lost(lane, self._offset(lane, number))
+
+    def _offset_lost(self, lane: Lane, offset: str) -> OffsetLost:
+        return OffsetLost(self._connection.name, self._spec.name, lane.topic, lane.number, offset)
+
+    def _offset(self, lane: Lane, number: int) -> str:
+        return f"{number}@{topic_id}" if (topic_id := self._topic_ids[lane.topic]) else str(number)
 
     def _partition(self, lane: Lane, offset: int = OFFSET_BEGINNING) -> TopicPartition:
         return TopicPartition(topic_name(lane.topic), lane.number, offset)
 
     async def _read(self) -> None:
+        if asyncio.get_running_loop().time() >= self._check_at:
+            await self._look_at_topics()
         try:
             self._add(await self._client.call(partial(self._poll, set(self._ready.wanted))))
         except KafkaFailure as failure:
@@ -139,7 +177,9 @@ class KafkaConsumer(PollingConsumer):
         for each in messages:
             if error := each.error():
                 raise KafkaFailure(error)
-            self._ready.add(self._lanes[each.topic() or "", each.partition() or 0], [message_of(each)])
+            lane = self._lanes[each.topic() or "", each.partition() or 0]
+            offset = self._received[lane] = self._offset(lane, each.offset() or 0)
+            self._ready.add(lane, [message_of(each, offset)])
 
     def _error(self, failure: KafkaFailure) -> FaitError:
         if failure.code in _MISSING:
@@ -149,7 +189,7 @@ class KafkaConsumer(PollingConsumer):
     async def acknowledge(self, lane: Lane, offset: str) -> None:
         """Commit an offset to the group, unless a later one was committed: within a second, and before it is closed."""
         # fault: kafka-acknowledgment-moves-back
-        self._acknowledged[lane] = max(int(offset) + 1, self._acknowledged.get(lane, 0))
+        self._acknowledged[lane] = max(number_of(offset) + 1, self._acknowledged.get(lane, 0))
 
     def _commit(self, consumer: Consumer) -> None:
         acknowledged = self._acknowledged.copy()
@@ -168,11 +208,21 @@ class KafkaConsumer(PollingConsumer):
         await self._end_reading()
 
 
-def message_of(message: Message) -> ConsumedMessage:
+def number_of(offset: str) -> int:
+    """Return the number of an offset; -1: before all messages."""
+    return int(offset.partition("@")[0] or -1)
+
+
+def topic_id_of(offset: str) -> str:
+    """Return the id of the topic of an offset; "" if it has none."""
+    return offset.partition("@")[2]
+
+
+def message_of(message: Message, offset: str) -> ConsumedMessage:
     """Return a message, which any program may have published."""
     key = message.key()
     return ConsumedMessage(
-        offset=str(message.offset()),
+        offset=offset,
         key=None if key is None else key.decode(errors="replace"),
         headers={name.lower(): text_of(value) for name, value in message.headers() or ()},
         body=message.value() or b"",

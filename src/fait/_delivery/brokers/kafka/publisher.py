@@ -133,17 +133,18 @@ class KafkaPublisher:
     async def _send(
         self, batch: Sequence[Message], outcomes: list[PublishOutcome], records: Iterable[ProducerRecord] = ()
     ) -> list[PublishOutcome]:
-        """Send the messages whose outcome is `Accepted`, with records behind them, and set their offsets."""
+        """Send the messages whose outcome is `Accepted`, with records behind them.
+
+        The outcome has no offset: that of a consumer has the id of the topic, which the cluster does not tell here.
+        """
         sent = [at for at, outcome in enumerate(outcomes) if isinstance(outcome, Accepted)]
         try:
-            offsets = await self._producer.send([*(self._entry(batch[at]) for at in sent), *records])
+            await self._producer.send([*(self._entry(batch[at]) for at in sent), *records])
         except KafkaFailure as failure:
             raise await self._fail(failure) from None
         except BaseException:
             await self._fail(None)
             raise
-        for at, offset in zip(sent, offsets, strict=False):  # records have an offset, too
-            outcomes[at] = Accepted(str(offset))
         return outcomes
 
     def _entry(self, message: Message) -> ProducerRecord:

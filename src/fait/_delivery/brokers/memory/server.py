@@ -156,7 +156,9 @@ class MemoryServer:
         lanes = self._topics[topic]
         lane = lanes[lane_of(message.bucket, len(lanes))]
         offset = str(len(lane))
-        lane.append(ConsumedMessage(offset=offset, key=message.key, headers=dict(message.headers), body=message.body))
+        # fault: names-of-headers-not-in-lower-case
+        headers = {name.lower(): value for name, value in message.headers.items()}
+        lane.append(ConsumedMessage(offset=offset, key=message.key, headers=headers, body=message.body))
         return offset
 
     # Consuming

@@ -169,9 +169,10 @@ class NatsConnection:
         self._subscriptions[subject] = await client.subscribe(subject, cb=dispatch, **unlimited)
 
     async def unsubscribe(self, subject: str) -> None:
-        """Receive no more messages of the subjects below one."""
+        """Receive no more messages of the subjects below one. Never raises: a lost connection receives none, either."""
         if (subscription := self._subscriptions.pop(f"{subject}.*", None)) and not self._failure:
-            await subscription.unsubscribe()
+            with contextlib.suppress(NatsError, OSError):  # nats-py may know of a failure that was not reported yet
+                await subscription.unsubscribe()
 
     async def _dispatch(self, reply: Msg) -> None:
         answer = self._answers.get(reply.subject.rpartition(".")[2])

@@ -6,8 +6,10 @@ time. So the socket is kept here, and closed at the first failure: what is still
 """
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar, copy_context
 from typing import Any, Final, Literal, TypeVar
 from urllib.parse import quote, unquote
 
@@ -37,6 +39,20 @@ CLOSED: Final = "Connection.Close object"
 
 OPTIONS: Final = ("ca", "tls", "queues", "order")
 """Names of the options of URLs."""
+
+
+_is_quiet: Final = ContextVar("fait_rabbitmq_is_quiet", default=False)
+"""Whether the current task is one of a connection of this module."""
+
+
+def _is_needed(record: logging.LogRecord) -> bool:
+    """Return whether a line of aiormq is logged: not if it says what is an error of a call here, too."""
+    # fault: client-of-rabbitmq-logs-outages
+    return not _is_quiet.get()
+
+
+for _name in ("aiormq.connection", "aiormq.channel"):
+    logging.getLogger(_name).addFilter(_is_needed)
 
 
 class ServerRefusal(Exception):
@@ -82,6 +98,7 @@ class Transport(TransportFactory):
     """Connects a socket, and keeps it.
 
     Attributes:
+        reader: reads from the socket; None before it is connected.
         writer: the socket; None before it is connected.
     """
 
@@ -89,12 +106,18 @@ class Transport(TransportFactory):
         self._host = host
         self._port = port
         self._tls = tls
+        self.reader: asyncio.StreamReader | None = None
         self.writer: asyncio.StreamWriter | None = None
 
+    async def connect(self) -> None:
+        """Connect. aiormq would log an error if that failed in `create`."""
+        self.reader, self.writer = await asyncio.open_connection(self._host, self._port, ssl=self._tls)
+
     async def create(self, url: Any, **_: Any) -> tuple[asyncio.StreamReader, Any]:
-        """Connect."""
-        reader, self.writer = await asyncio.open_connection(self._host, self._port, ssl=self._tls)
-        return reader, JoiningWriter(self.writer)
+        """Return the connected socket to aiormq."""
+        assert self.reader is not None
+        assert self.writer is not None
+        return self.reader, JoiningWriter(self.writer)
 
     def abort(self) -> None:
         """Close the socket, without sending what is in its buffer."""
@@ -132,6 +155,7 @@ class RabbitmqConnection:
         """
         client: Any = self._client  # its decorated methods have no types
         try:
+            await self.run(self._transport.connect)
             await self.run(client.connect)
         except BrokerUnavailable as error:
             if CLOSED in error.reason:  # aiormq does not pass on the reason
@@ -142,8 +166,9 @@ class RabbitmqConnection:
             raise
         client.closing.add_done_callback(self._on_closed)
 
-    def _on_closed(self, _: object) -> None:
-        self.fail("the server closed the connection")
+    def _on_closed(self, closing: "asyncio.Future[Any]") -> None:
+        error = None if closing.cancelled() else closing.exception()
+        self.fail(f"the server closed the connection{f': {error}' if str(error or '') else ''}")
 
     @property
     def server_version(self) -> int:
@@ -192,7 +217,9 @@ class RabbitmqConnection:
             ServerRefusal: the server closed the channel of the request.
         """
         self.require()
-        task = asyncio.ensure_future(doing())
+        context = copy_context()
+        context.run(_is_quiet.set, True)  # also for the tasks that aiormq starts
+        task = context.run(lambda: asyncio.ensure_future(doing()))
         # fault: canceled-request-reported
         task.add_done_callback(ignore_result)  # if this call is canceled, nothing else does
         try:

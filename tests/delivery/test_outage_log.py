@@ -1,0 +1,80 @@
+"""What relays and consumers log in an outage of their broker: when it begins and ends, and nothing of client libraries.
+
+A process logs each outage once: with an interval of up to 30 s, the attempts of a night would hide all other lines.
+"""
+
+import logging
+from typing import Any
+
+import pytest
+
+import fait
+from tests.inbox.topics import Placed, new_topic, until
+from tests.servers.broker import BrokerServer
+
+KINDS = ("nats_servers", "redis_servers", "rabbitmq_servers", "stoppable_kafka_server")
+
+
+@pytest.fixture(params=KINDS)
+def server(request: pytest.FixtureRequest) -> BrokerServer:
+    fixture = request.getfixturevalue(request.param)
+    return fixture if isinstance(fixture, BrokerServer) else fixture()
+
+
+def app_of(url: str, topic: str, seen: list[int]) -> fait.App:
+    app = fait.App("orders")
+    app.relay(Placed, to=url, topic=topic, name="relay")
+
+    @app.consume(topic, from_=url, as_=Placed, name="consumer")
+    async def handle(event: Placed) -> None:
+        seen.append(event.number)
+
+    return app
+
+
+async def test_outage_is_logged_when_it_begins_and_when_it_ends(
+    server: BrokerServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen = list[int]()
+    async with new_topic(server.url) as topic:
+        name = topic.name
+    async with app_of(server.url, name, seen).open("memory:") as s:
+        await s.publish(Placed("a", 1), stream="order-a")
+        await until(lambda: seen == [1])
+        caplog.set_level(logging.DEBUG, "fait")
+        server.stop()
+        await s.publish(Placed("a", 2), stream="order-a")
+        await until(lambda: min(attempts(caplog, each) for each in ("relay", "consumer")) >= 4)
+        assert sorted(shown(caplog)) == [waits("consumer"), waits("relay")]
+        assert not any(each.exc_info for each in caplog.records)
+
+        if server.name in ("nats", "redis"):  # the others need long to start
+            server.start()
+            await until(lambda: seen == [1, 2])
+            await until(lambda: len(shown(caplog)) == 4)
+            assert sorted(shown(caplog)[2:]) == ["consumer continues", "relay continues"]
+
+
+def attempts(caplog: pytest.LogCaptureFixture, name: str) -> int:
+    return sum(f"subscription={name} failures=" in each.getMessage() for each in caplog.records)
+
+
+def waits(name: str) -> str:
+    return f"{name} waits BrokerUnavailable"
+
+
+def shown(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the lines of all loggers from INFO on; those of outages are shortened."""
+    return [_shortened(each) for each in caplog.records if each.levelno >= logging.INFO]
+
+
+def _shortened(record: logging.LogRecord) -> str:
+    text, values = record.getMessage(), dict[str, Any]()
+    for each in text.split(" "):
+        name, _, value = each.partition("=")
+        values[name] = value.rstrip(":")
+    if text.startswith("subscription waits, retrying in "):
+        return f"{values['subscription']} waits {values['error']}"
+    if text.startswith("subscription continues after "):
+        return f"{values['subscription']} continues"
+    return f"{record.name}: {text}"
