@@ -14,7 +14,7 @@ from fait._delivery.inbox import source
 from fait._store import health, overview
 from fait._store.ports.inbox import MAX_POSITION_JUMP
 from fait._tools.cli.commands import fait as command_line
-from tests.inbox.topics import SHORT_RETRY, Placed, Topic, idle, new_topic, placed, until
+from tests.inbox.topics import SHORT_RETRY, Placed, Topic, eventually, idle, new_topic, placed, until
 
 
 async def run(url: str, *arguments: str) -> str:
@@ -80,7 +80,11 @@ async def test_consumer_with_too_many_stored_messages_is_full(store_url: Any, mo
             await run(url, *command.split(), "--yes")
             await topic.publish(placed(3, "a"))
             await until(lambda: seen == [3])
-            assert json.loads(await run(url, "status", "--json"))["state"] == "live"
+
+            async def is_live() -> bool:
+                return json.loads(await run(url, "status", "--json"))["state"] == "live"
+
+            await eventually(is_live)
 
 
 async def test_mark_far_above_all_others_of_its_source_is_a_problem(store_url: Any) -> None:

@@ -1,4 +1,4 @@
-"""What follows when the database of a consumer is restored: its handlers run again, and publish again."""
+"""What follows when the database of a consumer is restored: it reads again, and its handlers run and publish again."""
 
 import json
 from pathlib import Path
@@ -9,6 +9,30 @@ import pytest
 import fait
 from fait._store.open import open_admin
 from tests.inbox.topics import Placed, Reserved, Topic, idle, new_topic, placed
+
+
+async def test_restored_consumer_database_reads_again_what_was_lost_with_it(tmp_path: Path) -> None:
+    file, copy, seen = tmp_path / "stock.db", tmp_path / "copy.db", list[int]()
+    async with new_topic(f"memory:{uuid4().hex}") as topic:
+        app = fait.App("stock")
+
+        @app.consume(topic.name, from_=topic.url, as_=Placed, trusts=["log-1"], name="consumer")
+        async def handle(event: Placed) -> None:
+            seen.append(event.number)
+
+        await topic.publish(*[placed(number, "a") for number in range(1, 6)])
+        async with app.open(f"sqlite:///{file}") as s:
+            await idle(s, 5)
+        await open_admin(f"sqlite:///{file}").backup(str(copy), lambda _done, _total: None)
+        await topic.publish(*[placed(number, "a") for number in range(6, 9)])
+        async with app.open(f"sqlite:///{file}") as s:
+            await idle(s, 8)
+        await open_admin(f"sqlite:///{copy}").adopt(in_place=True, dry_run=False)
+        async with app.open(f"sqlite:///{copy}") as s:
+            await idle(s, 8)
+            assert (await s.status())[0].parked == 0
+
+    assert seen == [1, 2, 3, 4, 5, 6, 7, 8, 6, 7, 8]
 
 
 def stock_of(orders: Topic, reserved: Topic, *, with_key: bool) -> fait.App:

@@ -25,7 +25,6 @@ from fait._delivery.inbox.received_event import MAX_POSITION, ReceivedEvent, Rec
 from fait._delivery.inbox.source import InboxSource, SourceSpec
 from fait._delivery.wire.outgoing import bucket_of, message_of
 from fait._delivery.wire.provenance import sequence_of, source_text
-from fait._store.open import open_admin
 from fait._store.ports.failures import FailureRequest
 from fait._store.ports.inbox import MAX_POSITION_JUMP, MAX_TEXT_BYTES, Inbox, MarkKey, MessageId
 from fait._store.ports.leases import Lease
@@ -228,25 +227,6 @@ def test_text_that_no_primary_key_can_hold_is_hashed(text: str) -> None:
 
 
 # Reading
-
-
-async def test_restored_consumer_database_reads_again_what_was_lost_with_it(tmp_path: Path) -> None:
-    file, copy, seen = tmp_path / "stock.db", tmp_path / "copy.db", list[Any]()
-    async with new_topic(f"memory:{uuid4().hex}") as topic:
-        app = app_of(topic.url, topic.name, seen)
-        await topic.publish(*[placed(number, "a") for number in range(1, 6)])
-        async with app.open(f"sqlite:///{file}") as s:
-            await idle(s, 5)
-        await open_admin(f"sqlite:///{file}").backup(str(copy), lambda _done, _total: None)
-        await topic.publish(*[placed(number, "a") for number in range(6, 9)])
-        async with app.open(f"sqlite:///{file}") as s:
-            await idle(s, 8)
-        await open_admin(f"sqlite:///{copy}").adopt(in_place=True, dry_run=False)
-        async with app.open(f"sqlite:///{copy}") as s:
-            await idle(s, 8)
-            assert (await s.status())[0].parked == 0
-
-    assert [each.number for each in seen] == [1, 2, 3, 4, 5, 6, 7, 8, 6, 7, 8]
 
 
 async def test_consumer_that_begins_to_trust_a_log_remembers_what_it_has_handled(tmp_path: Path) -> None:
