@@ -12,6 +12,13 @@ START = "tests/inbox/test_start.py::test_"
 
 FAULTS = [
     Mutant(
+        "a consumer of Kafka does not notice an outage while it commits an offset",
+        "_delivery/brokers/kafka/consumer.py",
+        "kafka-commit-delays-an-outage",
+        "consumer.commit(offsets=changed, asynchronous=False)",
+        "tests/delivery/test_outage_log.py::test_outage_is_logged_when_it_begins_and_when_it_ends[stoppable_kafka_server]",
+    ),
+    Mutant(
         "a topic of Kafka that was created again is read on at the offset in the former one",
         "_delivery/brokers/kafka/consumer.py",
         "kafka-topic-created-again-is-read-on",
