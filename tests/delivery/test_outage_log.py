@@ -5,11 +5,12 @@ A process logs each outage once: with an interval of up to 30 s, the attempts of
 
 import logging
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 import fait
-from tests.inbox.topics import Placed, new_topic, until
+from tests.inbox.topics import Placed, new_topic, placed, until
 from tests.servers.broker import BrokerServer
 
 KINDS = ("nats_servers", "redis_servers", "rabbitmq_servers", "stoppable_kafka_server")
@@ -53,6 +54,31 @@ async def test_outage_is_logged_when_it_begins_and_when_it_ends(
             await until(lambda: seen == [1, 2])
             await until(lambda: len(shown(caplog)) == 4)
             assert sorted(shown(caplog)[2:]) == ["consumer continues", "relay continues"]
+
+
+async def test_outage_of_a_service_is_logged_once_and_retried_with_growing_delays(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG, "fait")
+    down, seen = [True], list[int]()
+    async with new_topic(f"memory:{uuid4().hex}") as topic:
+        app = fait.App("orders")
+
+        @app.consume(topic.name, from_=topic.url, as_=Placed, name="consumer")
+        async def handle(event: Placed) -> None:
+            if down:
+                raise fait.Unavailable("the mail server is down")
+            seen.append(event.number)
+
+        await topic.publish(placed(1, "a"))
+        async with app.open("memory:"):
+            await until(lambda: attempts(caplog, "consumer") == 4)
+            down.clear()
+            await until(lambda: seen == [1])
+            await until(lambda: len(shown(caplog)) == 2)
+
+    assert shown(caplog) == ["consumer waits Unavailable", "consumer continues"]
+    assert "failures=4" in caplog.text
 
 
 def attempts(caplog: pytest.LogCaptureFixture, name: str) -> int:

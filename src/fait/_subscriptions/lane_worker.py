@@ -227,7 +227,7 @@ class LaneWorker:
         page = await self._source.read(lane.cursor, self._query, lane.capacity)
         if self.stopping:
             return
-        if self._run.error is not None and self._source.progress is not None and not self._failing_keys:
+        if self._has_recovered(page):
             # fault: ended-outage-not-recorded
             await self._record(JobResult(), ())  # shows it, although there may be no message for long
             self._run.end_outage()
@@ -250,6 +250,14 @@ class LaneWorker:
             self._start_reading()
             self._start_jobs()
             await self._run_jobs(job)
+
+    def _has_recovered(self, page: Page) -> bool:
+        """Whether an outage of a broker is over: it answers, and there is no message whose handler may still wait."""
+        if self._run.error is None or self._source.progress is None:
+            return False
+        # fault: outage-of-a-handler-ends-with-each-read
+        is_idle = not page.events and self.lane.is_idle and not self._jobs
+        return is_idle and not self._failing_keys
 
     def _handled(self, events: Sequence[RecordedEvent]) -> Sequence[RecordedEvent]:
         """Return the events to handle, up to one whose type only other code handles."""

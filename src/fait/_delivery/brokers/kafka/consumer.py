@@ -191,19 +191,21 @@ class KafkaConsumer(PollingConsumer):
         # fault: kafka-acknowledgment-moves-back
         self._acknowledged[lane] = max(number_of(offset) + 1, self._acknowledged.get(lane, 0))
 
-    def _commit(self, consumer: Consumer) -> None:
-        acknowledged = self._acknowledged.copy()
-        changed = [self._partition(lane, at) for lane, at in acknowledged.items() if self._committed.get(lane) != at]
+    def _commit(self, consumer: Consumer, *, at_end: bool = False) -> None:
+        """Commit what is acknowledged. Until the end, no answer is awaited, as that can last for an outage."""
+        known, acknowledged = {} if at_end else self._committed, self._acknowledged.copy()
+        changed = [self._partition(lane, at) for lane, at in acknowledged.items() if known.get(lane) != at]
         self._committed_at = time.monotonic()
         if changed:
-            consumer.commit(offsets=changed, asynchronous=False)
+            # fault: kafka-commit-delays-an-outage
+            consumer.commit(offsets=changed, asynchronous=not at_end)
             self._committed = acknowledged
 
     async def close(self) -> None:
         """Commit what is acknowledged, and close its client."""
         with suppress(BrokerUnavailable, KafkaFailure, TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT_S / 4):
-                await self._client.call(self._commit)
+                await self._client.call(partial(self._commit, at_end=True))
         await self._client.close()
         await self._end_reading()
 
