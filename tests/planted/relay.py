@@ -156,6 +156,27 @@ FAULTS = [
         f"{LOST}relay_stops_at_lost_messages_and_publishes_them_again_after_a_rewind[memory]",
     ),
     Mutant(
+        "a rewind publishes events from before the relay began",
+        "_delivery/relay/rewind.py",
+        "rewound-before-the-start",
+        "return cls(stored, start, stored)",
+        f"{LOST}rewind_publishes_no_event_from_before_the_relay_began[False-sqlite]",
+    ),
+    Mutant(
+        "publishing of a topic begins again when a range is split, and a rewind loses what was published before",
+        "_delivery/relay/confirmed.py",
+        "start-not-taken-over",
+        "return first",
+        f"{LOST}rewind_publishes_no_event_from_before_the_relay_began[True-sqlite]",
+    ),
+    Mutant(
+        "a parked key does not count as unpublished when a relay begins at another broker",
+        "_delivery/relay/confirmed.py",
+        "start-beyond-a-parked-key",
+        "first = lease.position",
+        f"{LOST}rewind_at_another_broker_publishes_what_was_published_there",
+    ),
+    Mutant(
         "a relay is rewound at a broker that does not fence its former workers",
         "_delivery/relay/rewind.py",
         "rewound-without-a-fence",

@@ -52,9 +52,11 @@ def test_relay_is_rewound_after_a_typed_confirmation_which_is_recorded(
     done = run(*call, "--by", "bob", "--reason", "failover", input="1\n")
     again = run(*call, "--yes")
 
-    assert json.loads(planned.stdout)["position"] == 5
+    plan = json.loads(planned.stdout)
+    assert (plan["position"], plan["start"]) == (5, 0)
     assert "Nothing was changed" in planned.stderr
     assert (wrong.exit_code, "canceled" in wrong.stderr) == (1, True)
+    assert "no event from before it began to publish" in done.stderr
     assert (done.exit_code, "Type 1 to rewind 1 range of relay-orders" in done.stderr) == (0, True)
     assert (again.exit_code, "0 ranges. Nothing was changed" in again.stderr) == (0, True)
     [action] = [json.loads(line) for line in run("actions", "-s", store, "--json").stdout.splitlines()]
