@@ -156,6 +156,13 @@ FAULTS = [
         f"{LOST}relay_stops_at_lost_messages_and_publishes_them_again_after_a_rewind[memory]",
     ),
     Mutant(
+        "a rewind of a range restores what the rewind of another one has corrected",
+        "_delivery/relay/rewind.py",
+        "corrected-for-one-range",
+        "pass",
+        f"{LOST}ranges_with_different_losses_need_one_rewind",
+    ),
+    Mutant(
         "a rewind publishes events from before the relay began",
         "_delivery/relay/rewind.py",
         "rewound-before-the-start",

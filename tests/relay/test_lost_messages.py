@@ -13,8 +13,20 @@ from fait._delivery.relay.rewind import RelayRewind, rewind_relay
 from fait._store.ports.failures import FailureRequest
 from fait._store.ports.registrations import SLOTS
 from fait._subscriptions.takeover import take_over
+from fait.broker import Accepted, Message, Source
 from tests.relay.checker import problems
-from tests.relay.published import Counted, Noted, TestedBroker, append, recorded, relay_app, until, until_published
+from tests.relay.published import (
+    TOPIC,
+    Counted,
+    Noted,
+    TestedBroker,
+    append,
+    opened,
+    recorded,
+    relay_app,
+    until,
+    until_published,
+)
 
 NAME = "relay-orders"
 
@@ -59,6 +71,15 @@ async def split(url: str) -> None:
         assert registration is not None
         async with take_over(system.store, registration) as [lease]:
             assert await system.store.leases.split(lease, SLOTS // 2) is not None
+
+
+async def publish_again(system: fait.System, broker: TestedBroker, buckets: range, position: int) -> None:
+    """Publish a message for some buckets, as if the broker had not lost their messages up to a position."""
+    log, [event] = system.store.log.identity, (await system.store.log.read(position - 1, limit=1)).events
+    async with opened(broker.url) as connection:
+        publisher = await connection.publisher(TOPIC, Source(log.log_id, log.epoch_id, NAME), buckets, 0)
+        message = Message(id=event.id, key="any", bucket=buckets[0], position=position, headers={}, body=b"{}")
+        assert isinstance((await publisher.publish([message], after=0, upto=position))[0], Accepted)
 
 
 async def test_relay_stops_at_lost_messages_and_publishes_them_again_after_a_rewind(
@@ -123,6 +144,26 @@ async def test_rewind_publishes_no_event_from_before_the_relay_began(
         expected = [each for each in await recorded(system) if each.position > 10]
         assert problems(expected, await broker.arrived(), repeats=False) == []
     assert {(each.position, each.start) for each in changed} == {(10, 10)}
+
+
+async def test_ranges_with_different_losses_need_one_rewind(
+    memory_broker: TestedBroker, store_url: Callable[[str], str], tmp_path: Path
+) -> None:
+    url, app = store_url("sqlite"), relay_app(memory_broker.url)
+    memory_broker.save(tmp_path)
+    async with app.open(url) as system:
+        await append(system, 10)
+        await until_published(system, memory_broker)
+    await split(url)
+    memory_broker.lose(tmp_path)
+
+    async with app.open(url, run="elsewhere") as system:
+        await publish_again(system, memory_broker, range(128, 256), position=5)
+        changed = await rewind(system, app)
+        again = await rewind(system, app)
+
+    assert [(each.low, each.position) for each in changed] == [(0, 0), (SLOTS // 2, 5)]
+    assert again == []
 
 
 async def test_rewind_at_another_broker_publishes_what_was_published_there(

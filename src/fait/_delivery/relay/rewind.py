@@ -199,7 +199,7 @@ class _Rewind:
             failures = [*redriven, *_forgotten(lease, losses, {each.key for each in redriven})]
         pending = tuple(each for each in lease.pending if each <= target)
         move = RangeMove(lease.key, lease.fencing_token, lease.revision, target, pending)
-        inbox = InboxChanges(offsets=[each.as_offset() for each in self._corrected(losses)])
+        inbox = InboxChanges(offsets=[each.as_offset() for each in self._correct(losses)])
         if execute and await self._store.recorder.record(UnitOfWork(move, failures=failures, inbox=inbox)) == "refused":
             raise UsageError(
                 f"another worker has acquired a range of {self._relay.name!r} in the meantime. It was not changed. Run "
@@ -209,13 +209,15 @@ class _Rewind:
         start = min(each.start for each in losses.values())
         return RelayRewind(lease.key.low, lease.frontier, target, len(losses), *keys, start=start)
 
-    def _corrected(self, losses: dict[int, _Loss]) -> Iterator[ConfirmedRange]:
-        """Yield what is confirmed of buckets of which messages are lost, as the broker stores it."""
-        for each in self._confirmed:
-            if stored := [losses[bucket].stored for bucket in each.buckets if bucket in losses]:
-                position = min(each.confirmed.position, *stored)
-                redriven = tuple(key for key in each.confirmed.redriven if not _is_lost(key, losses))
-                yield replace(each, confirmed=replace(each.confirmed, position=position, redriven=redriven))
+    def _correct(self, losses: dict[int, _Loss]) -> list[ConfirmedRange]:
+        """Return what is confirmed of buckets of which messages are lost, as the broker stores it.
+
+        The next range corrects the result: what is confirmed of a former range can concern several of today's.
+        """
+        corrected = {each: _corrected(each, losses) for each in self._confirmed}
+        # fault: corrected-for-one-range
+        self._confirmed = [*corrected.values()]
+        return [after for before, after in corrected.items() if after != before]
 
     async def _redriven(self, lease: Lease, losses: dict[int, _Loss], clock: Clock) -> AsyncIterator[FailureChange]:
         """Yield the failures of keys that were redriven in the lost part: at or below the target of their bucket."""
@@ -247,6 +249,13 @@ def _forgotten(lease: Lease, losses: dict[int, _Loss], redriven: set[str]) -> It
         # fault: failure-beyond-the-hole-kept
         if loss is not None and each.next_position > loss.target:
             yield FailureChange(each.key, (each.state,), None)
+
+
+def _corrected(confirmed: ConfirmedRange, losses: dict[int, _Loss]) -> ConfirmedRange:
+    stored = [losses[bucket].stored for bucket in confirmed.buckets if bucket in losses]
+    position = min([confirmed.confirmed.position, *stored])
+    redriven = tuple(each for each in confirmed.confirmed.redriven if not _is_lost(each, losses))
+    return replace(confirmed, confirmed=replace(confirmed.confirmed, position=position, redriven=redriven))
 
 
 def _is_lost(key: RedrivenKey, losses: dict[int, _Loss]) -> bool:
