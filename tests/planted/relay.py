@@ -156,6 +156,13 @@ FAULTS = [
         f"{LOST}relay_stops_at_lost_messages_and_publishes_them_again_after_a_rewind[memory]",
     ),
     Mutant(
+        "a missing variable of a relay is found when it connects, again and again",
+        "_delivery/variables.py",
+        "missing-variable-found-late",
+        "if False:",
+        "tests/relay/test_variables.py::test_missing_variables_are_named_together_and_nothing_is_opened",
+    ),
+    Mutant(
         "a rewind of a range restores what the rewind of another one has corrected",
         "_delivery/relay/rewind.py",
         "corrected-for-one-range",
