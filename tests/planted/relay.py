@@ -156,6 +156,13 @@ FAULTS = [
         f"{LOST}relay_stops_at_lost_messages_and_publishes_them_again_after_a_rewind[memory]",
     ),
     Mutant(
+        "a rewind that is interrupted leaves no record",
+        "_tools/cli/rewind.py",
+        "rewind-not-recorded-before",
+        "pass",
+        "tests/tools/test_rewind.py::test_rewind_is_recorded_before_it_changes_anything[count]",
+    ),
+    Mutant(
         "a missing variable of a relay is found when it connects, again and again",
         "_delivery/variables.py",
         "missing-variable-found-late",

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from fait._store.sqlite.recorder import SqliteRecorder
 from tests.relay.published import MemoryUnderTest, append
 from tests.tools.relayed_shop import app
 
@@ -74,6 +75,37 @@ def test_consumer_is_rewound(run: Run, store: str, broker: MemoryUnderTest, tmp_
 
     assert (done.exit_code, "rewound: count" in done.stderr) == (0, True)
     assert "0 lanes. Nothing was changed" in again.stderr
+
+
+@pytest.mark.parametrize("name", ["relay-orders", "count"])
+def test_rewind_is_recorded_before_it_changes_anything(
+    run: Run, store: str, broker: MemoryUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    async def die(*arguments: Any) -> None:
+        raise OSError("the machine lost its power")
+
+    asyncio.run(lose_five(store, broker, tmp_path))
+    monkeypatch.setattr(SqliteRecorder, "record", die)
+    failed = run("rewind", name, *APP, "-s", store, "--yes", "--by", "bob")
+
+    assert (failed.exit_code, "lost its power" in failed.stderr) == (1, True)
+    [action] = [json.loads(line) for line in run("actions", "-s", store, "--json").stdout.splitlines()]
+    assert (action["action"], action["subscription"], action["by"]) == ("rewind", name, "bob")
+    assert json.loads(action["details"])["changes"]
+
+
+def test_paused_subscription_is_refused_before_the_question(
+    run: Run, store: str, broker: MemoryUnderTest, tmp_path: Path
+) -> None:
+    asyncio.run(lose_five(store, broker, tmp_path))
+    assert run("pause", "count", "--reason", "r", "-s", store).exit_code == 0
+
+    result = run("rewind", "count", *APP, "-s", store, "--yes")
+
+    assert "is paused. Nothing was changed. Run fait resume count before." in result.stderr
+    assert [json.loads(each)["action"] for each in run("actions", "-s", store, "--json").stdout.splitlines()] == [
+        "pause"
+    ]
 
 
 @pytest.mark.parametrize(("name", "options"), [("unknown", ()), ("count", ("--accept-loss",))])

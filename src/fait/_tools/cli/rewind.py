@@ -12,6 +12,7 @@ from fait._delivery.inbox.rewind import rewind_consumer
 from fait._delivery.relay.rewind import RelayRewind, rewind_relay
 from fait._errors import UsageError
 from fait._store.ports.inbox import LaneOffset
+from fait._subscriptions.takeover import refuse_paused
 from fait._tools.cli.operator import (
     ByOption,
     NameArgument,
@@ -76,7 +77,7 @@ async def rewind(
     """
     declarations = declarations_of(load_app(app))
     async with open_readonly(store) as opened:
-        registration = await registration_of(opened, name)
+        refuse_paused(registration := await registration_of(opened, name))
         if relay := declarations.relays.get(name):
             rewind = _Change(
                 lambda execute: rewind_relay(
@@ -100,8 +101,11 @@ async def rewind(
         if not yes:
             action = f"rewind {count_of(len(changes), rewind.noun)} of {name}"
             confirm_count(len(changes), rewind.consequence, action)
-        details = json.encode({"accept_loss": accept_loss, "changes": await rewind.run(True)}).decode()
+        # Before the changes, which are several transactions: a command that dies between them leaves a record, too.
+        details = json.encode({"accept_loss": accept_loss, "changes": changes}).decode()
+        # fault: rewind-not-recorded-before
         await opened.failures.record_action("rewind", name, details, operator_name(by), reason)
+        await rewind.run(True)
         print_message(f"rewound: {name}. {await worker_advice(opened, name, store)}")
 
 
