@@ -156,6 +156,13 @@ FAULTS = [
         f"{LOST}relay_stops_at_lost_messages_and_publishes_them_again_after_a_rewind[memory]",
     ),
     Mutant(
+        "a dry run of a rewind takes the ranges from their workers",
+        "_delivery/relay/rewind.py",
+        "dry-run-fences",
+        "async with take_over(store, registration) as leases:",
+        f"{LOST}dry_run_disturbs_no_worker[memory]",
+    ),
+    Mutant(
         "a rewind that is interrupted leaves no record",
         "_tools/cli/rewind.py",
         "rewind-not-recorded-before",

@@ -146,6 +146,24 @@ async def test_rewind_publishes_no_event_from_before_the_relay_began(
     assert {(each.position, each.start) for each in changed} == {(10, 10)}
 
 
+async def test_dry_run_disturbs_no_worker(
+    broker: TestedBroker, store_url: Callable[[str], str], tmp_path: Path
+) -> None:
+    app = relay_app(broker.url)
+    async with app.open(store_url("sqlite")) as system:
+        await append(system, 10)
+        await until_published(system, broker)
+        before = [(each.worker, each.fencing_token) for each in await system.store.leases.ranges()]
+
+        planned = await rewind(system, app, execute=False)
+        await append(system, 10, start=10)
+        await until_published(system, broker)
+
+        [status] = await system.status()
+        assert [(each.worker, each.fencing_token) for each in await system.store.leases.ranges()] == before
+    assert (planned, status.error) == ([], None)
+
+
 async def test_ranges_with_different_losses_need_one_rewind(
     memory_broker: TestedBroker, store_url: Callable[[str], str], tmp_path: Path
 ) -> None:

@@ -13,8 +13,8 @@ Messages of other buckets in the same range are at the broker, and the publisher
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from msgspec import Struct
@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from fait._broker_errors import BrokerLostMessages, BrokerUnavailable, Fenced
 from fait._clock import Clock
 from fait._delivery.brokers.open import open_broker
-from fait._delivery.brokers.port import Broker, Source
+from fait._delivery.brokers.port import Broker, Progress, Source
 from fait._delivery.relay.confirmed import (
     ConfirmedRange,
     RedrivenKey,
@@ -114,7 +114,7 @@ async def rewind_relay(
 ) -> list[RelayRewind]:
     """Find out what the broker has lost, and set the relay back to publish it again.
 
-    Publishers of the relay are fenced in any case: its workers open others.
+    To change it, its ranges are taken from its workers, and its publishers are fenced. To find out, neither is done.
 
     Args:
         store: the store.
@@ -145,12 +145,29 @@ async def _rewind_once(
     broker = await open_broker(relay.to, timeout_s=TIMEOUT_S)
     try:
         _require_fence(broker, relay)
-        async with take_over(store, registration) as leases:
+        # fault: dry-run-fences
+        async with take_over(store, registration) if execute else _observe(store, registration) as leases:
             rewind = _Rewind(store, relay, broker, [*confirmed_ranges(relay, await store.inbox.offsets(relay.name))])
-            lost = [(lease, found) for lease in leases if (found := await rewind.find_lost(lease))]
+            lost = [(lease, found) for lease in leases if (found := await rewind.find_lost(lease, fence=execute))]
             return [await rewind.change(lease, found, clock, execute, accept_loss) for lease, found in lost]
     finally:
         await broker.close()
+
+
+@asynccontextmanager
+async def _observe(store: Store, registration: Registration) -> AsyncGenerator[list[Lease]]:
+    """Yield what the leases of all ranges would be, and leave the ranges to their workers."""
+    failures = await store.failures.failures(registration.subscription)
+    leases = list[Lease]()
+    for each in await store.leases.ranges(registration.subscription):
+        own = tuple(failure for failure in failures if each.key.low <= failure.slot < each.high)
+        leases.append(
+            Lease(
+                each.key, "", each.fencing_token, each.position, registration.revision, (), each.high, each.frontier,
+                failures=own,
+            )
+        )  # fmt: skip
+    yield leases
 
 
 def _require_fence(broker: Broker, relay: RelayDefinition) -> None:
@@ -173,19 +190,34 @@ class _Rewind:
         self._broker = broker
         self._confirmed = confirmed
 
-    async def find_lost(self, lease: Lease) -> dict[int, _Loss]:
-        """Return the buckets of which the broker has lost messages."""
+    async def find_lost(self, lease: Lease, *, fence: bool) -> dict[int, _Loss]:
+        """Return the buckets of which the broker has lost messages.
+
+        Args:
+            lease: the lease of their range.
+            fence: whether to fence former publishers before.
+        """
         log, relay, buckets = self._store.log, self._relay, range(lease.key.low >> 8, lease.high >> 8)
         source, losses = Source(log.identity.log_id, log.identity.epoch_id, relay.name), dict[int, _Loss]()
         for topic in {each.topic for each in self._confirmed}:
-            publisher = await self._broker.publisher(topic, source, buckets, lease.fencing_token)
-            positions = await published_positions(log, await publisher.progress(), buckets, relay.to, source)
-            await publisher.close()
+            progress = await self._progress(topic, source, buckets, lease.fencing_token if fence else None)
+            positions = await published_positions(log, progress, buckets, relay.to, source)
             starts = starts_of_buckets(self._confirmed, topic)
             for bucket in lost_buckets(self._confirmed, topic, positions):
                 loss = _Loss.of_topic(positions[bucket], starts[bucket])
                 losses[bucket] = loss.with_topic(losses.get(bucket, loss))
         return losses
+
+    async def _progress(
+        self, topic: str, source: Source, buckets: range, fencing_token: int | None
+    ) -> Mapping[int, Progress]:
+        """Return what the broker stores. With a token, former publishers can change nothing of it any more."""
+        if fencing_token is None:
+            return await self._broker.progress(topic, source, buckets)
+        publisher = await self._broker.publisher(topic, source, buckets, fencing_token)
+        progress = await publisher.progress()
+        await publisher.close()
+        return progress
 
     async def change(
         self, lease: Lease, losses: dict[int, _Loss], clock: Clock, execute: bool, accept_loss: bool

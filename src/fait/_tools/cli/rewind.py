@@ -72,8 +72,8 @@ async def rewind(
     """Let a relay publish again what its broker has lost, or let a consumer read its topic again.
 
     A relay goes back to the position that its broker stores, but not to before the position at which it began to
-    publish. Its workers connect again, also with --dry-run. A consumer reads its topic from the beginning, and
-    recognizes what it has handled.
+    publish. Its workers connect again. A consumer reads its topic from the beginning, and recognizes what it has
+    handled. With --dry-run, workers are not disturbed.
     """
     declarations = declarations_of(load_app(app))
     async with open_readonly(store) as opened:
