@@ -417,7 +417,8 @@ class App:
             telemetry: gets metrics and spans, such as `fait.opentelemetry.OpenTelemetry()`; None: nothing is measured.
 
         Raises:
-            UsageError: the URL names no store; `run`, `create`, `lease_s` or `telemetry` is invalid; `create` is false
+            UsageError: the URL names no store; `run`, `create`, `lease_s` or `telemetry` is invalid; a variable of a
+                relay or consumer that this process would run is missing or has no valid value; `create` is false
                 and there is no store; `accept` or `rebuild` names nothing of the app; `forget` or `renamed` names what
                 never existed while a removed subscription remains; both names of a renamed subscription have a
                 checkpoint, or it is a read model; or the table of a new read model already has rows, or is not one that

@@ -6,6 +6,7 @@ are stopped and the store is closed.
 """
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -100,6 +101,10 @@ async def open_system(
         )
     if telemetry is not None and not all(callable(getattr(telemetry, name, None)) for name in _TELEMETRY_METHODS):
         raise UsageError(f"telemetry= must be a Telemetry, such as OpenTelemetry(), not {described(telemetry)}")
+    if run == "here" and (declarations.relays or declarations.consumers):
+        from fait._delivery.variables import check_variables  # slow to import
+
+        check_variables(declarations.relays.values(), declarations.consumers.values(), os.environ)
     clock = clock or SystemClock()
     store = await open_store(url, clock=clock, create=create)
     async with AsyncExitStack() as closing:

@@ -29,6 +29,7 @@ async def test_app_of_the_guide_handles_each_message_once(monkeypatch: pytest.Mo
     with closing(apsw.Connection(str(file))) as connection:
         connection.execute("CREATE TABLE shelf (sku TEXT, quantity INTEGER); INSERT INTO shelf VALUES ('a', 10)")
     monkeypatch.setenv("ORDERS_BROKER", url)
+    monkeypatch.setenv("ORDERS_LOG", LOG)
     async with new_topic(url) as orders, new_topic(url) as counts:
         exec(CODE.replace('"orders",', f'"{orders.name}",').replace('"counts",', f'"{counts.name}",', 1), names)
         await _publish(orders, counts)

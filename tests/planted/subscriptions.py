@@ -7,6 +7,7 @@ LIFECYCLE = "tests/subscriptions/test_lifecycle.py::test_"
 KEYS = "tests/subscriptions/test_keys.py::test_"
 LANE = "tests/property/test_lane.py::test_every_event_takes_effect_once_and_in_order_for_each_key"
 PARKED = "tests/tools/test_parked.py::test_"
+DOCTOR = "tests/tools/test_doctor_workers.py::test_"
 STATUS = "tests/tools/test_status.py::test_"
 
 FAULTS = [
@@ -475,11 +476,25 @@ FAULTS = [
         STATUS + "events_that_it_does_not_handle_are_no_lag[sqlite]",
     ),
     Mutant(
+        "a worker that waits after an error does not say that it runs the subscription",
+        "_subscriptions/runner.py",
+        "waiting-worker-unregistered",
+        "runs = {name: each.definition.definition_hash for name, each in self.groups.items() if not each.rests}",
+        f"{DOCTOR}worker_that_waits_before_it_tries_again_is_named[sqlite]",
+    ),
+    Mutant(
+        "a worker that is gone is said to wait",
+        "_store/overview.py",
+        "gone-worker-waits",
+        "if self.outage is not None or self.waiting_workers:",
+        f"{DOCTOR}outage_of_a_worker_that_is_gone_is_not_said_to_be_retried[sqlite]",
+    ),
+    Mutant(
         "fait doctor calls a subscription stalled that advances",
         "_tools/cli/doctor.py",
         "slow-subscription-reported-as-stalled",
         "stalled = late",
-        "tests/tools/test_doctor_workers.py::test_slow_handler_that_advances_is_no_problem[sqlite]",
+        f"{DOCTOR}slow_handler_that_advances_is_no_problem[sqlite]",
     ),
     Mutant(
         "an import gives the events other ids than the file",

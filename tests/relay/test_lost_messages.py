@@ -11,8 +11,22 @@ from fait._app import declarations_of
 from fait._clock import SystemClock
 from fait._delivery.relay.rewind import RelayRewind, rewind_relay
 from fait._store.ports.failures import FailureRequest
+from fait._store.ports.registrations import SLOTS
+from fait._subscriptions.takeover import take_over
+from fait.broker import Accepted, Message, Source
 from tests.relay.checker import problems
-from tests.relay.published import Noted, TestedBroker, append, recorded, relay_app, until, until_published
+from tests.relay.published import (
+    TOPIC,
+    Counted,
+    Noted,
+    TestedBroker,
+    append,
+    opened,
+    recorded,
+    relay_app,
+    until,
+    until_published,
+)
 
 NAME = "relay-orders"
 
@@ -50,6 +64,24 @@ async def redrive(system: fait.System, key: str) -> None:
     await until(lambda: has_no_failure(system))
 
 
+async def split(url: str) -> None:
+    """Split the range of the relay, which no worker runs."""
+    async with fait.App("other").open(url) as system:
+        registration = await system.store.registrations.registration(NAME)
+        assert registration is not None
+        async with take_over(system.store, registration) as [lease]:
+            assert await system.store.leases.split(lease, SLOTS // 2) is not None
+
+
+async def publish_again(system: fait.System, broker: TestedBroker, buckets: range, position: int) -> None:
+    """Publish a message for some buckets, as if the broker had not lost their messages up to a position."""
+    log, [event] = system.store.log.identity, (await system.store.log.read(position - 1, limit=1)).events
+    async with opened(broker.url) as connection:
+        publisher = await connection.publisher(TOPIC, Source(log.log_id, log.epoch_id, NAME), buckets, 0)
+        message = Message(id=event.id, key="any", bucket=buckets[0], position=position, headers={}, body=b"{}")
+        assert isinstance((await publisher.publish([message], after=0, upto=position))[0], Accepted)
+
+
 async def test_relay_stops_at_lost_messages_and_publishes_them_again_after_a_rewind(
     broker: TestedBroker, store_url: Callable[[str], str], tmp_path: Path
 ) -> None:
@@ -79,6 +111,109 @@ async def test_relay_stops_at_lost_messages_and_publishes_them_again_after_a_rew
     assert len(stopped) == 40
     assert planned == changed == [RelayRewind(0, 60, 40, 256, (), ())]
     assert again == []
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
+@pytest.mark.parametrize("is_split", [False, True])
+async def test_rewind_publishes_no_event_from_before_the_relay_began(
+    memory_broker: TestedBroker, store_url: Callable[[str], str], tmp_path: Path, backend: str, is_split: bool
+) -> None:
+    broker, url = memory_broker, store_url(backend)
+    app = relay_app(broker.url, start="now")
+    broker.save(tmp_path)
+    before = fait.App("shop")
+    before.include(Counted)
+    async with before.open(url) as system:
+        await append(system, 10)
+    async with app.open(url) as system:
+        await append(system, 10, start=10)
+        await system.wait(timeout_s=30)
+    if is_split:
+        await split(url)
+    async with app.open(url) as system:
+        await append(system, 10, start=20)
+        await system.wait(timeout_s=30)
+    broker.lose(tmp_path)
+
+    async with app.open(url) as system:
+        await append(system, 5, start=30)
+        await until(lambda: has_lost(system))
+        changed = await rewind(system, app)
+        await system.wait(timeout_s=30)
+
+        expected = [each for each in await recorded(system) if each.position > 10]
+        assert problems(expected, await broker.arrived(), repeats=False) == []
+    assert {(each.position, each.start) for each in changed} == {(10, 10)}
+
+
+async def test_dry_run_disturbs_no_worker(
+    broker: TestedBroker, store_url: Callable[[str], str], tmp_path: Path
+) -> None:
+    app = relay_app(broker.url)
+    async with app.open(store_url("sqlite")) as system:
+        await append(system, 10)
+        await until_published(system, broker)
+        before = [(each.worker, each.fencing_token) for each in await system.store.leases.ranges()]
+
+        planned = await rewind(system, app, execute=False)
+        await append(system, 10, start=10)
+        await until_published(system, broker)
+
+        [status] = await system.status()
+        assert [(each.worker, each.fencing_token) for each in await system.store.leases.ranges()] == before
+    assert (planned, status.error) == ([], None)
+
+
+async def test_ranges_with_different_losses_need_one_rewind(
+    memory_broker: TestedBroker, store_url: Callable[[str], str], tmp_path: Path
+) -> None:
+    url, app = store_url("sqlite"), relay_app(memory_broker.url)
+    memory_broker.save(tmp_path)
+    async with app.open(url) as system:
+        await append(system, 10)
+        await until_published(system, memory_broker)
+    await split(url)
+    memory_broker.lose(tmp_path)
+
+    async with app.open(url, run="elsewhere") as system:
+        await publish_again(system, memory_broker, range(128, 256), position=5)
+        changed = await rewind(system, app)
+        again = await rewind(system, app)
+
+    assert [(each.low, each.position) for each in changed] == [(0, 0), (SLOTS // 2, 5)]
+    assert again == []
+
+
+async def test_rewind_at_another_broker_publishes_what_was_published_there(
+    memory_broker: TestedBroker, store_url: Callable[[str], str], tmp_path: Path
+) -> None:
+    url, other = store_url("sqlite"), type(memory_broker)(f"{memory_broker.url}-other")
+    await other.prepare()
+    other.save(tmp_path)
+    async with relay_app(memory_broker.url).open(url) as system, memory_broker.limited():
+        await append(system, 5)
+        await system.append(fait.NewEvents("big", [Noted("x" * memory_broker.limited_bytes)]))
+        await until(lambda: is_parked(system))
+        await append(system, 5, start=5)
+        await until(lambda: has_passed(system))
+    app = relay_app(other.url)
+    async with app.open(url) as system:
+        await append(system, 5, start=10)
+        await until(lambda: has_passed(system))
+        await redrive(system, "big")
+        await append(system, 5, start=15)
+        await until(lambda: has_passed(system))
+    other.lose(tmp_path)
+
+    async with app.open(url) as system:
+        await append(system, 5, start=20)
+        await until(lambda: has_lost(system))
+        [changed] = await rewind(system, app)
+        await until(lambda: has_passed(system))
+
+        assert (changed.position, changed.start) == (5, 5)
+        expected = [each for each in await recorded(system) if each.position > 5]
+        assert problems(expected, await other.arrived()) == []
 
 
 async def test_running_relay_notices_lost_messages(

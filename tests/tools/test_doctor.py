@@ -1,5 +1,6 @@
 """`fait doctor` finds each defect, gives advice, and reports what it could not check as unknown."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +51,16 @@ def test_intact_store_is_healthy(run: Run, store: str) -> None:
     assert (result.exit_code, json.loads(result.stdout)["healthy"], result.stderr) == (0, True, "")
     assert set(statuses(result).values()) == {"ok"}
     assert {"SQLite", "journal mode", "synchronous", "pages"} < statuses(result).keys()
+
+
+async def test_id_of_the_log_is_shown(run: Run, store_url: Callable[[str], str]) -> None:
+    url = store_url("sqlite")
+    async with fait.App("shop").open(url) as s:
+        log_id = s.store.log.identity.log_id
+        result = await asyncio.to_thread(run, "doctor", "-s", url, "--json")
+
+    details = {each["name"]: each["detail"] for each in json.loads(result.stdout)["checks"]}
+    assert details["log id"] == log_id
 
 
 @pytest.mark.parametrize(
@@ -173,7 +184,7 @@ def test_backend_without_checks_is_unknown(run: Run, install_backend: Callable[[
     result = run("doctor", "-s", "unchecked:", "--json")
 
     assert result.exit_code == 0
-    assert statuses(result) == {"backend": "unknown"}
+    assert statuses(result) == {"log id": "ok", "backend": "unknown"}
 
 
 def test_lease_without_heartbeat_is_unknown(run: Run, store: str, monkeypatch: pytest.MonkeyPatch) -> None:

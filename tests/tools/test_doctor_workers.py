@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -16,6 +17,10 @@ import pytest
 
 import fait
 from fait._clock import ManualClock, SystemClock
+from fait._store.overview import read_overviews
+from fait._store.ports.store import Store
+from fait._store.ports.unit_of_work import RangeMove, UnitOfWork
+from fait._subscriptions.takeover import take_over
 from tests.tools.parked_shop import Paid, park, publish, shop_of
 
 Run = Callable[..., Any]
@@ -88,6 +93,60 @@ async def test_outage_is_named(run: Run, url: str) -> None:
     assert "waits since " in detail
     assert "Unavailable at " in detail
     assert "the bank is closed" in detail
+
+
+async def test_worker_that_waits_before_it_tries_again_is_named(run: Run, url: str) -> None:
+    def call(event: Paid) -> None:
+        raise fait.Unavailable("the bank is closed", retry_after_s=60)
+
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    async with shop_of(call).open(url, lease_s=0.4) as s:
+        await s.publish(Paid(1), stream="order-a")
+        await until_it_waits(s.store)
+        resumed = await asyncio.to_thread(run, "resume", "invoice", "-s", url)
+        outage = await problems_of(run, url, "subscription invoice")
+        await forget_outage(s.store)
+        detail, advice = await problems_of(run, url, "subscription invoice")
+        [overview] = await read_overviews(s.store)
+
+    assert f"workers that run invoice: {worker}, which waits after an error" in resumed.stderr
+    assert "the bank is closed" in outage[0]
+    assert overview.state == "waiting"
+    assert f"{worker} waits after an error" in detail
+    assert f"the log of {worker}" in advice
+
+
+async def test_outage_of_a_worker_that_is_gone_is_not_said_to_be_retried(run: Run, url: str) -> None:
+    def call(event: Paid) -> None:
+        raise fait.Unavailable("the bank is closed", retry_after_s=60)
+
+    async with shop_of(call).open(url, lease_s=0.4) as s:
+        await s.publish(Paid(1), stream="order-a")
+        await until_it_waits(s.store)
+
+    detail, advice = await problems_of(run, url, "subscription invoice")
+    status = json.loads((await asyncio.to_thread(run, "status", "-s", url, "--json")).stdout)
+
+    assert (status["state"], status["error_type"]) == ("no worker", "fait.Unavailable")
+    assert "no worker runs it; the last one waited since " in detail
+    assert "the bank is closed" in detail
+    assert "fait run --app MODULE:APP --store" in advice
+
+
+async def until_it_waits(store: Store) -> None:
+    """Wait until a worker has registered that it takes no range of the subscription."""
+    async with asyncio.timeout(10):
+        while not (await read_overviews(store))[0].waiting_workers:  # noqa: ASYNC110 - nothing signals it
+            await asyncio.sleep(0.02)
+
+
+async def forget_outage(store: Store) -> None:
+    """Record nothing, as a rewind may do: this removes the outage."""
+    registration = await store.registrations.registration("invoice")
+    assert registration is not None
+    async with take_over(store, registration) as [lease]:
+        move = RangeMove(lease.key, lease.fencing_token, lease.revision, lease.frontier)
+        assert await store.recorder.record(UnitOfWork(move)) != "refused"
 
 
 def test_request_without_a_worker_is_named(run: Run, url: str) -> None:

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from fait._store.sqlite.recorder import SqliteRecorder
 from tests.relay.published import MemoryUnderTest, append
 from tests.tools.relayed_shop import app
 
@@ -52,9 +53,11 @@ def test_relay_is_rewound_after_a_typed_confirmation_which_is_recorded(
     done = run(*call, "--by", "bob", "--reason", "failover", input="1\n")
     again = run(*call, "--yes")
 
-    assert json.loads(planned.stdout)["position"] == 5
+    plan = json.loads(planned.stdout)
+    assert (plan["position"], plan["start"]) == (5, 0)
     assert "Nothing was changed" in planned.stderr
     assert (wrong.exit_code, "canceled" in wrong.stderr) == (1, True)
+    assert "no event from before it began to publish" in done.stderr
     assert (done.exit_code, "Type 1 to rewind 1 range of relay-orders" in done.stderr) == (0, True)
     assert (again.exit_code, "0 ranges. Nothing was changed" in again.stderr) == (0, True)
     [action] = [json.loads(line) for line in run("actions", "-s", store, "--json").stdout.splitlines()]
@@ -72,6 +75,37 @@ def test_consumer_is_rewound(run: Run, store: str, broker: MemoryUnderTest, tmp_
 
     assert (done.exit_code, "rewound: count" in done.stderr) == (0, True)
     assert "0 lanes. Nothing was changed" in again.stderr
+
+
+@pytest.mark.parametrize("name", ["relay-orders", "count"])
+def test_rewind_is_recorded_before_it_changes_anything(
+    run: Run, store: str, broker: MemoryUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    async def die(*arguments: Any) -> None:
+        raise OSError("the machine lost its power")
+
+    asyncio.run(lose_five(store, broker, tmp_path))
+    monkeypatch.setattr(SqliteRecorder, "record", die)
+    failed = run("rewind", name, *APP, "-s", store, "--yes", "--by", "bob")
+
+    assert (failed.exit_code, "lost its power" in failed.stderr) == (1, True)
+    [action] = [json.loads(line) for line in run("actions", "-s", store, "--json").stdout.splitlines()]
+    assert (action["action"], action["subscription"], action["by"]) == ("rewind", name, "bob")
+    assert json.loads(action["details"])["changes"]
+
+
+def test_paused_subscription_is_refused_before_the_question(
+    run: Run, store: str, broker: MemoryUnderTest, tmp_path: Path
+) -> None:
+    asyncio.run(lose_five(store, broker, tmp_path))
+    assert run("pause", "count", "--reason", "r", "-s", store).exit_code == 0
+
+    result = run("rewind", "count", *APP, "-s", store, "--yes")
+
+    assert "is paused. Nothing was changed. Run fait resume count before." in result.stderr
+    assert [json.loads(each)["action"] for each in run("actions", "-s", store, "--json").stdout.splitlines()] == [
+        "pause"
+    ]
 
 
 @pytest.mark.parametrize(("name", "options"), [("unknown", ()), ("count", ("--accept-loss",))])

@@ -202,6 +202,17 @@ def test_missing_app_exits_with_2(tmp_path: Path) -> None:
     assert "no module named 'missing'" in result.stderr
 
 
+def test_missing_variable_exits_with_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SHOP_BROKER", raising=False)
+    command = [FAIT, "run", "--app", "tests.tools.relayed_shop:app", "--store", f"sqlite:///{tmp_path}/missing.db"]
+
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert result.returncode == 2
+    variable = "SHOP_BROKER (to= of relay 'relay-orders', from_= of consumer 'count')"
+    assert f"variables are missing or empty: {variable}" in result.stderr
+
+
 def write_bells(folder: Path, name: str, handler: str, factor: int = 1) -> str:
     """Write a module with an app, and return its --app value."""
     (folder / f"{name}.py").write_text(BELLS.format(handler=handler, factor=factor))

@@ -12,7 +12,7 @@ from fait._store.command_hint import command_hint
 from fait._store.overview import SubscriptionOverview, read_overviews, worker_name
 from fait._store.ports.failures import Action, FailureState, KeyFailure
 from fait._store.ports.inbox import MAX_POSITION_JUMP, MAX_STORED_MESSAGES, PositionJump
-from fait._store.ports.leases import Range
+from fait._store.ports.leases import Outage, Range
 from fait._store.ports.log import Log
 from fait._store.ports.registrations import Registration
 from fait._store.ports.store import Finding, Store
@@ -62,12 +62,8 @@ def _examine_activity(
         reason = f" by {pause.by} at {pause.at:%Y-%m-%d %H:%M:%S}Z: {pause.reason}" if pause else ""
         resume = command_hint(f"resume {each.name}", redacted_url)
         return Finding(name, "problem", f"{progress}: paused{reason}", f"remove the reason, then run: {resume}")
-    if each.outage is not None:
-        reason = f"{each.outage.error_type} at {each.outage.location}: {each.outage.error}"
-        advice = "its worker retries it; no event was parked for this. Make the service available that the error names"
-        return Finding(
-            name, "problem", f"{progress}: waits since {each.outage.since:%Y-%m-%d %H:%M:%S}Z: {reason}", advice
-        )
+    if each.state == "waiting":
+        return _find_waiting(name, progress, each)
     if each.state == "no worker":
         return _find_no_worker(name, progress, each, redacted_url)
     if each.state == "full":
@@ -76,17 +72,30 @@ def _examine_activity(
     return Finding(name, "ok", f"{progress}, {f'run by {owners}' if owners else 'idle: up to date, no worker'}")
 
 
+def _find_waiting(name: str, progress: str, each: SubscriptionOverview) -> Finding:
+    if each.outage is not None:
+        advice = "its worker retries it; no event was parked for this. Make the service available that the error names"
+        return Finding(name, "problem", f"{progress}: waits since {_describe_outage(each.outage)}", advice)
+    workers = ", ".join(map(worker_name, each.waiting_workers))
+    advice = f"wait: it tries again by itself, as a rule within 30 s. The error is in the log of {workers}"
+    return Finding(name, "problem", f"{progress}: {workers} waits after an error", advice)
+
+
+def _describe_outage(outage: Outage) -> str:
+    return f"{outage.since:%Y-%m-%d %H:%M:%S}Z: {outage.error_type} at {outage.location}: {outage.error}"
+
+
 def _find_no_worker(name: str, progress: str, each: SubscriptionOverview, redacted_url: str) -> Finding:
     registration = each.registration
-    refused = [worker for worker in each.runnable_by if worker.worker.runs[each.name] != registration.definition_hash]
-    if refused:
-        workers = ", ".join(map(worker_name, refused))
+    if each.refused_workers:
+        workers = ", ".join(map(worker_name, each.refused_workers))
         detail = f"{progress}: it lags, and the definition of {workers} is not the registered one, so it cannot run it"
         rebuild = command_hint(f"rebuild {each.name} --app MODULE:APP", redacted_url)
         accept = command_hint(f"definition accept {each.name} --app MODULE:APP", redacted_url)
         return Finding(name, "problem", detail, f"run: {rebuild}. If the rows of both are the same, run: {accept}")
     advice = f"start a worker of the app {registration.app!r}: {command_hint('run --app MODULE:APP', redacted_url)}"
-    return Finding(name, "problem", f"{progress}: no worker runs it", advice)
+    outage = f"; the last one waited since {_describe_outage(each.outage)}" if each.outage else ""
+    return Finding(name, "problem", f"{progress}: no worker runs it{outage}", advice)
 
 
 def _find_full(name: str, progress: str, each: SubscriptionOverview, redacted_url: str) -> Finding:

@@ -24,8 +24,8 @@ __all__ = ["ObservedState", "SubscriptionOverview", "read_overviews", "worker_na
 ObservedState = Literal["paused", "no worker", "idle", "waiting", "full", "catching up", "live"]
 """State of a subscription, as other processes see it.
 
-"idle": up to date, without a worker; "waiting": in an outage; "full": a consumer that receives nothing, because so
-many messages of failed keys are stored.
+"idle": up to date, without a worker; "waiting": its worker waits before it tries again after an error; "full": a
+consumer that receives nothing, because so many messages of failed keys are stored.
 """
 
 
@@ -69,16 +69,29 @@ class SubscriptionOverview(Struct, frozen=True):
 
     @property
     def outage(self) -> Outage | None:
-        """Why its worker waits; None if it does not."""
+        """Why its worker waits, or the last one has waited; None if there is no reason."""
         health = next((each.health for each in self.ranges if each.health), "")
         return msgspec.json.decode(health, type=Outage) if health else None
+
+    @property
+    def waiting_workers(self) -> tuple[RegisteredWorker, ...]:
+        """The workers that take no range until they try again after an error."""
+        return tuple(each for each in self.runnable_by if each.worker.runs[self.name] is None)
+
+    @property
+    def refused_workers(self) -> tuple[RegisteredWorker, ...]:
+        """The workers that cannot run it, because their definition is not the registered one."""
+        accepted = (None, self.registration.definition_hash)
+        return tuple(each for each in self.runnable_by if each.worker.runs[self.name] not in accepted)
 
     @property
     def state(self) -> ObservedState:
         """Its state, apart from the keys that failed."""
         if self.registration.paused:
             return "paused"
-        if self.outage is not None:
+        has_worker = self.owners or len(self.runnable_by) > len(self.refused_workers)
+        # fault: gone-worker-waits
+        if (self.outage is not None and has_worker) or (self.waiting_workers and not self.owners):
             return "waiting"
         if not self.owners:
             has_work = self.lag or self.registration.kind == "consumer"

@@ -81,7 +81,7 @@ def worker_to_row(worker: Worker) -> tuple[Any, ...]:
 def worker_from_row(row: Any) -> RegisteredWorker:
     """Return a registered worker from a row: the attributes of the worker, heartbeat and time of registration."""
     id, app, host, pid, version, runs, heartbeat, started_at = row
-    worker = Worker(id, app, host, pid, version, msgspec.json.decode(runs, type=dict[str, str]))
+    worker = Worker(id, app, host, pid, version, msgspec.json.decode(runs, type=dict[str, str | None]))
     return RegisteredWorker(worker, heartbeat, started_at)
 
 

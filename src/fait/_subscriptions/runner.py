@@ -131,7 +131,8 @@ class Runner:
         return self._clock.monotonic() < self._alive_until
 
     def _description(self) -> Worker:
-        runs = {name: each.definition.definition_hash for name, each in self.groups.items() if not each.rests}
+        # fault: waiting-worker-unregistered
+        runs = {name: None if each.rests else each.definition.definition_hash for name, each in self.groups.items()}
         return Worker(self.worker, self._app, socket.gethostname(), os.getpid(), self._version, runs)
 
     async def stop(self) -> None:

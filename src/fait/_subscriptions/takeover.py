@@ -10,10 +10,17 @@ from fait._store.ports.leases import Lease, Worker
 from fait._store.ports.registrations import Registration
 from fait._store.ports.store import Store
 
-__all__ = ["take_over"]
+__all__ = ["refuse_paused", "take_over"]
 
 MAX_ATTEMPTS: Final = 5
 """Maximum number of attempts to acquire all ranges before their workers acquire them again."""
+
+
+def refuse_paused(registration: Registration) -> None:
+    """Raise `UsageError` if a subscription is paused: no worker can own its ranges."""
+    name = registration.subscription
+    if registration.paused:
+        raise UsageError(f"the subscription {name!r} is paused. Nothing was changed. Run fait resume {name} before.")
 
 
 @asynccontextmanager
@@ -33,10 +40,8 @@ async def take_over(store: Store, registration: Registration) -> AsyncGenerator[
     Raises:
         UsageError: the subscription is paused, its log was adopted since, or workers acquire its ranges each time.
     """
-    name = registration.subscription
-    if registration.paused:
-        raise UsageError(f"the subscription {name!r} is paused. Nothing was changed. Run fait resume {name} before.")
-    worker = str(uuid4())
+    refuse_paused(registration)
+    name, worker = registration.subscription, str(uuid4())
     await store.leases.heartbeat(Worker(worker, app=registration.app))
     try:
         for _ in range(MAX_ATTEMPTS):

@@ -19,7 +19,7 @@ from msgspec import Struct
 from fait._errors import UsageError
 from fait._store.store_url import redacted_url
 
-__all__ = ["Destination", "destination_of", "with_variables"]
+__all__ = ["Destination", "destination_of", "variables_in", "with_variables"]
 
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _TOKEN: Final = re.compile(r"(nats://)([^:@/?]+)(?=@)", re.IGNORECASE)
@@ -127,6 +127,11 @@ def destination_of(text: str, variables: Mapping[str, str]) -> Destination:
     # fault: password-in-text
     _refuse_password(text)
     return _parsed(_VARIABLE.sub(lambda name: quote(_value(name[1], variables), safe=""), text))
+
+
+def variables_in(text: str) -> list[str]:
+    """Return the names of the variables `${NAME}` in a text."""
+    return _VARIABLE.findall(text)
 
 
 def with_variables(text: str, variables: Mapping[str, str]) -> str:

@@ -30,6 +30,7 @@ __all__ = [
     "OpenBroker",
     "broker_schemes",
     "find_adapter",
+    "find_broker",
     "import_client",
     "open_broker",
 ]
@@ -101,6 +102,22 @@ def find_adapter(scheme: str) -> OpenBroker | None:
     return cast("OpenBroker", adapter)
 
 
+def find_broker(url: str, variables: Mapping[str, str]) -> tuple[Destination, OpenBroker]:
+    """Return the destination of a URL, and the adapter that opens it.
+
+    Args:
+        url: as in `open_broker`.
+        variables: values of the variables.
+
+    Raises:
+        UsageError: the URL is malformed or has a password, a variable is missing, or no adapter has the scheme.
+    """
+    destination = destination_of(url, variables)
+    if (adapter := find_adapter(destination.scheme)) is None:
+        raise _unknown_url(destination)
+    return destination, adapter
+
+
 async def open_broker(
     url: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, variables: Mapping[str, str] | None = None
 ) -> Broker:
@@ -122,10 +139,7 @@ async def open_broker(
     """
     if check_number("timeout_s", timeout_s) <= 0:
         raise UsageError("timeout_s= must be greater than 0. Nothing was opened.")
-    destination = destination_of(url, os.environ if variables is None else variables)
-    adapter = find_adapter(destination.scheme)
-    if adapter is None:
-        raise _unknown_url(destination)
+    destination, adapter = find_broker(url, os.environ if variables is None else variables)
     return await adapter(destination, timeout_s=timeout_s)
 
 

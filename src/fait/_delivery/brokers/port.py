@@ -450,6 +450,23 @@ class Broker(Protocol):
         """
         ...
 
+    async def progress(self, topic: str, source: Source, buckets: range) -> Mapping[int, Progress]:
+        """Return the positions that the broker stores for buckets. It opens no publisher, so none is fenced.
+
+        Args:
+            topic: name of the topic.
+            source: the source.
+            buckets: the buckets.
+
+        Returns:
+            The position of each bucket that has one, as `Publisher.progress`. A publisher that is open can advance it.
+
+        Raises:
+            BrokerUnavailable: the broker cannot be reached.
+            TopologyMismatch: the topic is missing or not as it must be.
+        """
+        ...
+
     async def ends(self, lanes: Collection[Lane]) -> Mapping[Lane, str] | None:
         """Return where lanes end, so that a consumer can begin after all of their messages.
 

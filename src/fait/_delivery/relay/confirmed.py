@@ -4,6 +4,9 @@ A broker that loses messages loses the positions that it stores with them. The c
 events that are not published. So the relay remembers for each topic and range which position the broker has stored, in
 the offsets of the store. A position by bucket never decreases. So what is remembered holds for a bucket, whatever
 becomes of the range.
+
+It also remembers after which position publishing of the topic began, which need not be the beginning of the log: a
+rewind publishes nothing before it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,8 +18,17 @@ from msgspec.structs import replace
 
 from fait._delivery.relay.definition import RelayDefinition
 from fait._store.ports.inbox import LaneOffset
+from fait._store.ports.leases import Lease
 
-__all__ = ["ConfirmedPosition", "ConfirmedRange", "RedrivenKey", "confirmed_ranges", "lost_buckets"]
+__all__ = [
+    "ConfirmedPosition",
+    "ConfirmedRange",
+    "RedrivenKey",
+    "confirmed_ranges",
+    "lost_buckets",
+    "start_of_range",
+    "starts_of_buckets",
+]
 
 MAX_REDRIVEN: Final = 100
 """Maximum number of redriven keys that are remembered for a topic and a range: the last ones."""
@@ -47,12 +59,14 @@ class ConfirmedPosition(Struct, frozen=True, array_like=True):
         destination: URL of the broker, as it is declared. Under another name or at another broker, nothing is expected.
         position: position that the broker has stored for each bucket.
         redriven: keys that were redriven.
+        start: the relay has published only events after this position to the topic.
     """
 
     relay: str
     destination: str
     position: int
     redriven: tuple[RedrivenKey, ...] = ()
+    start: int = 0
 
     def with_redriven(self, key: str, first: int) -> "ConfirmedPosition":
         """Return this with events of a key that were published at the position, from the first one on."""
@@ -109,3 +123,35 @@ def lost_buckets(confirmed: Iterable[ConfirmedRange], topic: str, positions: Map
             expected.update({n: max(expected[n], each.confirmed.position) for n in each.buckets if n in expected})
     # fault: lost-messages-not-noticed
     return {bucket: position for bucket, position in expected.items() if positions[bucket] < position}
+
+
+def starts_of_buckets(confirmed: Iterable[ConfirmedRange], topic: str) -> dict[int, int]:
+    """Return the position after which publishing of a topic began, by bucket of which the broker has confirmed any.
+
+    The start of a range is the lowest one of its buckets. So of all ranges that had a bucket, the highest start counts.
+
+    Args:
+        confirmed: what the broker has confirmed.
+        topic: name of the topic.
+    """
+    starts = dict[int, int]()
+    for each in confirmed:
+        if each.topic == topic:
+            starts.update({n: max(starts.get(n, 0), each.confirmed.start) for n in each.buckets})
+    return starts
+
+
+def start_of_range(confirmed: Iterable[ConfirmedRange], topic: str, buckets: range, lease: Lease) -> int:
+    """Return the position after which publishing of a topic began in a range; it survives splits and merges.
+
+    Args:
+        confirmed: what the broker has confirmed.
+        topic: name of the topic.
+        buckets: the buckets of the range.
+        lease: the lease of the range. Publishing begins with it in buckets of which nothing is confirmed.
+    """
+    starts = starts_of_buckets(confirmed, topic)
+    # fault: start-beyond-a-parked-key
+    first = min([lease.position, *(each.next_position - 1 for each in lease.failures)])
+    # fault: start-not-taken-over
+    return min(starts.get(bucket, first) for bucket in buckets)

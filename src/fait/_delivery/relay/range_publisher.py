@@ -28,7 +28,13 @@ from fait._delivery.brokers.port import (
     Source,
     lowest_progress,
 )
-from fait._delivery.relay.confirmed import ConfirmedPosition, ConfirmedRange, confirmed_ranges, lost_buckets
+from fait._delivery.relay.confirmed import (
+    ConfirmedPosition,
+    ConfirmedRange,
+    confirmed_ranges,
+    lost_buckets,
+    start_of_range,
+)
 from fait._delivery.relay.definition import RelayDefinition
 from fait._delivery.relay.published_position import has_published_events, published_positions
 from fait._delivery.wire.outgoing import cloud_event_of, encoded_message
@@ -265,7 +271,8 @@ class RangePublisher:
         lowest = lowest_progress(progress, buckets)
         own = (each.confirmed for each in self._confirmed if (each.topic, each.buckets) == (name, buckets))
         former = next(own, ConfirmedPosition(relay.name, relay.to, 0))
-        confirmed = replace(former, position=lowest.position if lowest else 0)
+        began = start_of_range(self._confirmed, name, buckets, self._lease)
+        confirmed = replace(former, position=lowest.position if lowest else 0, start=began)
         # In a log that was restored, and adopted after appends, events have positions of messages that the log lost.
         start = min(positions.values()) if await has_published_events(self._log, progress.values()) else 0
         return _TopicPublisher(publisher, start, confirmed)

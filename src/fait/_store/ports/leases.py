@@ -105,7 +105,8 @@ class Worker(Struct, frozen=True):
         host: name of its host.
         pid: id of its process.
         version: version of fait.
-        runs: definition hash of each subscription that it can run now, by subscription.
+        runs: definition hash of each subscription that it runs, by subscription; None: it waits after an error, and
+            takes no range of the subscription until then.
     """
 
     id: str
@@ -113,7 +114,7 @@ class Worker(Struct, frozen=True):
     host: str = ""
     pid: int = 0
     version: str = ""
-    runs: Mapping[str, str] = MappingProxyType({})
+    runs: Mapping[str, str | None] = MappingProxyType({})
 
 
 class RegisteredWorker(Struct, frozen=True):

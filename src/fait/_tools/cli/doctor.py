@@ -52,6 +52,7 @@ async def _run_checks(url: str) -> list[Finding]:
     findings = list[Finding]()
     try:
         async with open_readonly(url) as store:
+            findings.append(Finding("log id", "ok", store.log.identity.log_id))
             findings += await store.examine() or [Finding("backend", "unknown", "this backend has no checks")]
             findings += await examine_subscriptions(store, redacted_url(url))
             findings += await _check_heartbeats(store)

@@ -13,6 +13,7 @@ import typer
 from fait._errors import UsageError
 from fait._store.command_hint import command_hint
 from fait._store.overview import worker_name
+from fait._store.ports.leases import RegisteredWorker
 from fait._store.ports.registrations import Registration
 from fait._store.ports.store import Store
 from fait._store.store_url import redacted_url
@@ -95,8 +96,13 @@ async def worker_advice(opened: Store, name: str, url: str) -> str:
     registration = await registration_of(opened, name)
     if registration.paused:
         return f"{name} is paused: nothing happens before {command_hint(f'resume {name}', redacted_url(url))}"
-    workers = [worker_name(each) for each in await opened.leases.workers() if name in each.worker.runs]
+    workers = [each for each in await opened.leases.workers() if name in each.worker.runs]
     if workers:
-        return f"registered workers that run {name}: {', '.join(workers)}"
+        return f"registered workers that run {name}: {', '.join(_describe_worker(each, name) for each in workers)}"
     run = command_hint("run --app MODULE:APP", redacted_url(url))
     return f"no process runs {name}: nothing happens before you start a worker of the app {registration.app!r}: {run}"
+
+
+def _describe_worker(registered: RegisteredWorker, name: str) -> str:
+    waits = registered.worker.runs[name] is None
+    return f"{worker_name(registered)}{', which waits after an error and tries again by itself' if waits else ''}"

@@ -12,6 +12,7 @@ from fait._delivery.inbox.rewind import rewind_consumer
 from fait._delivery.relay.rewind import RelayRewind, rewind_relay
 from fait._errors import UsageError
 from fait._store.ports.inbox import LaneOffset
+from fait._subscriptions.takeover import refuse_paused
 from fait._tools.cli.operator import (
     ByOption,
     NameArgument,
@@ -27,7 +28,10 @@ from fait._tools.cli.output import command, count_of, print_json, print_message,
 
 __all__ = ["rewind"]
 
-_LOST: Final = "The relay publishes again what the broker has lost. Consumers recognize what they have handled."
+_LOST: Final = (
+    "The relay publishes again what the broker has lost, and no event from before it began to publish to the topic. "
+    "Consumers recognize what they have handled."
+)
 _ACCEPTED: Final = "The relay continues at its checkpoint. What the broker has lost is not published again."
 _READ_AGAIN: Final = (
     "The consumer reads its topic from the beginning. It recognizes events of trusted logs that it has handled, and "
@@ -67,19 +71,20 @@ async def rewind(
 ) -> None:
     """Let a relay publish again what its broker has lost, or let a consumer read its topic again.
 
-    A relay goes back to the position that its broker stores. Its workers connect again, also with --dry-run. A consumer
-    reads its topic from the beginning, and recognizes what it has handled.
+    A relay goes back to the position that its broker stores, but not to before the position at which it began to
+    publish. Its workers connect again. A consumer reads its topic from the beginning, and recognizes what it has
+    handled. With --dry-run, workers are not disturbed.
     """
     declarations = declarations_of(load_app(app))
     async with open_readonly(store) as opened:
-        registration = await registration_of(opened, name)
+        refuse_paused(registration := await registration_of(opened, name))
         if relay := declarations.relays.get(name):
             rewind = _Change(
                 lambda execute: rewind_relay(
                     opened, relay, registration, SystemClock(), execute=execute, accept_loss=accept_loss
                 ),
                 "range", _ACCEPTED if accept_loss else _LOST,
-                ("range", "checkpoint", "afterwards", "lost buckets", "forgotten failures", "redriven keys"),
+                ("range", "checkpoint", "afterwards", "began at", "lost buckets", "forgotten keys", "redriven keys"),
             )  # fmt: skip
         elif name in declarations.consumers and not accept_loss:
             rewind = _Change(
@@ -96,8 +101,11 @@ async def rewind(
         if not yes:
             action = f"rewind {count_of(len(changes), rewind.noun)} of {name}"
             confirm_count(len(changes), rewind.consequence, action)
-        details = json.encode({"accept_loss": accept_loss, "changes": await rewind.run(True)}).decode()
+        # Before the changes, which are several transactions: a command that dies between them leaves a record, too.
+        details = json.encode({"accept_loss": accept_loss, "changes": changes}).decode()
+        # fault: rewind-not-recorded-before
         await opened.failures.record_action("rewind", name, details, operator_name(by), reason)
+        await rewind.run(True)
         print_message(f"rewound: {name}. {await worker_advice(opened, name, store)}")
 
 
@@ -113,5 +121,5 @@ def print_changes(changes: Sequence[RelayRewind] | Sequence[LaneOffset], columns
 def _row(change: RelayRewind | LaneOffset) -> tuple[str, ...]:
     if isinstance(change, LaneOffset):
         return change.topic, str(change.lane), change.offset
-    numbers = (change.low, change.checkpoint, change.position, change.buckets)
+    numbers = (change.low, change.checkpoint, change.position, change.start, change.buckets)
     return (*map(str, numbers), " ".join(change.forgotten), " ".join(change.redriven))

@@ -285,6 +285,26 @@ class PublishingContract:
 
         assert found == dict.fromkeys(range(64), Progress(tested.source.epoch_id, 5, message.id))
 
+    async def test_positions_are_read_without_fencing_a_publisher(self, tested: BrokerUnderTest) -> None:
+        topic, stores = await tested.topic(), tested.broker.features.stores_position
+        key = next(key for key in map(str, range(999)) if bucket_of(key) >= 64)
+        before = await tested.broker.progress(topic, tested.source, range(BUCKETS))
+        first = tested.message(key, position=5)
+        await (await tested.publisher(topic, buckets=range(64, BUCKETS))).publish([first], after=0, upto=5)
+        half = await tested.broker.progress(topic, tested.source, range(BUCKETS))
+        publisher = await tested.publisher(topic, broker=await tested.another(), token=2)
+        opened = await tested.broker.progress(topic, tested.source, range(BUCKETS))
+        second, third = tested.message(key, position=6), tested.message(key, position=7)
+        await publisher.publish([second], after=0, upto=6)
+
+        found = await tested.broker.progress(topic, tested.source, range(32, 128))
+        [accepted] = await publisher.publish([third], after=6, upto=7)
+
+        upper = dict.fromkeys(range(64, BUCKETS), Progress(tested.source.epoch_id, 5, first.id))
+        reached = dict.fromkeys(range(32, 128), Progress(tested.source.epoch_id, 6, second.id))
+        assert isinstance(accepted, Accepted)
+        assert (before, half, opened, found) == (({}, upper, upper, reached) if stores else ({}, {}, {}, {}))
+
     async def test_event_id_of_the_position_is_that_of_the_last_message(self, tested: BrokerUnderTest) -> None:
         if not tested.broker.features.stores_position:
             pytest.skip("this broker stores no position")

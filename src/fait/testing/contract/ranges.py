@@ -303,7 +303,7 @@ class RangeContract(StoreContract):
         await store.leases.heartbeat(first)
         clock.advance(seconds=1)
         await store.leases.heartbeat(Worker("B"))
-        await store.leases.heartbeat(changed := replace(first, runs={"t": "other"}))
+        await store.leases.heartbeat(changed := replace(first, runs={"t": "other", "u": None}))
 
         assert await store.leases.workers() == [
             RegisteredWorker(Worker("B", runs={}), 1, started_at + timedelta(seconds=1)),

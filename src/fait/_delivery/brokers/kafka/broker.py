@@ -12,13 +12,14 @@ from fait._delivery.brokers.kafka.connection import KafkaConnection, KafkaFailur
 from fait._delivery.brokers.kafka.consumer import KafkaConsumer
 from fait._delivery.brokers.kafka.names import records_topic, topic_name
 from fait._delivery.brokers.kafka.publisher import HEADROOM_BYTES, KafkaPublisher, KafkaTopic, TransactionalPublisher
-from fait._delivery.brokers.kafka.records import RECORDS_SETTINGS
+from fait._delivery.brokers.kafka.records import RECORDS_SETTINGS, RecordedPublishers, RecordReader
 from fait._delivery.brokers.kafka.settings import TOPIC_SETTINGS, find_problems, find_topic_problems
 from fait._delivery.brokers.port import (
     MAX_MESSAGE_BYTES,
     BrokerFeatures,
     ConsumerSpec,
     Lane,
+    Progress,
     Publisher,
     Source,
     Topology,
@@ -110,6 +111,21 @@ class KafkaBroker:
         publisher = kind(self._connection, known, source, features, buckets)
         await publisher.open(fencing_token)
         return publisher
+
+    async def progress(self, topic: str, source: Source, buckets: range) -> Mapping[int, Progress]:
+        """Return the position of each bucket that has one, from the transactions that have ended."""
+        await self._topic(topic)
+        if not self._is_transactional:
+            return {}
+        reader = RecordReader(self._connection, topic, "read_committed")
+        records = RecordedPublishers(topic, source, buckets)
+        try:
+            records.add(await reader.read(None))
+        except KafkaFailure as failure:
+            raise self._connection.unavailable(failure.reason) from None
+        finally:
+            await reader.close()
+        return records.positions
 
     async def _topic(self, topic: str) -> KafkaTopic:
         lanes = await self._topics.lanes(topic)

@@ -131,6 +131,12 @@ class MemoryBroker:
             raise Fenced(self._connection.url, source.relay, str(reason)) from None
         return MemoryPublisher(self._connection, session, buckets)
 
+    async def progress(self, topic: str, source: Source, buckets: range) -> Mapping[int, Progress]:
+        """Return the stored position of each bucket that has one."""
+        await self._connection.request()
+        self._connection.check_topics({topic})
+        return self._server.stored(topic, source, buckets)
+
     async def ends(self, lanes: Collection[Lane]) -> dict[Lane, str]:
         """Return the offset of the last message of each lane."""
         await self._connection.request()

@@ -118,6 +118,12 @@ class MemoryServer:
                 each.fencing_token, each.session = fencing_token, session
             return session
 
+    def stored(self, topic: str, source: Source, buckets: range) -> Mapping[int, Progress]:
+        """Return the stored position of each bucket that has one, whichever publisher it has."""
+        with self._lock:
+            states = self._states.get((topic, source.log_id, source.relay), [])
+            return {n: each.progress for n, each in enumerate(states) if n in buckets and each.progress is not None}
+
     def progress(self, session: MemorySession) -> Mapping[int, Progress]:
         """Return the stored position of each bucket that has one.
 

@@ -10,7 +10,7 @@ from fait._delivery.brokers.destination import Destination
 from fait._delivery.brokers.nats.connection import ApiError, NatsConnection
 from fait._delivery.brokers.nats.consumer import NatsConsumer
 from fait._delivery.brokers.nats.publisher import HEADROOM_BYTES, MAXIMUM_BATCH, NatsPublisher, NatsTopic
-from fait._delivery.brokers.nats.records import NO_MESSAGE
+from fait._delivery.brokers.nats.records import NO_MESSAGE, PublisherRecords, position_of
 from fait._delivery.brokers.nats.settings import find_problems, stream_settings
 from fait._delivery.brokers.nats.subjects import lane_filters, stream_name
 from fait._delivery.brokers.port import (
@@ -18,6 +18,7 @@ from fait._delivery.brokers.port import (
     BrokerFeatures,
     ConsumerSpec,
     Lane,
+    Progress,
     Source,
     Topology,
 )
@@ -82,6 +83,16 @@ class NatsBroker:
             raise self._topics.mismatch({topic: "is missing"})
         maximum, limit = self._connection.maximum_payload, settings.get("max_msg_size", -1)
         return NatsTopic(topic, len(lanes), min(maximum, limit) if limit >= 0 else maximum)
+
+    async def progress(self, topic: str, source: Source, buckets: range) -> Mapping[int, Progress]:
+        """Return the position of each bucket that has one, from the records of its publishers."""
+        await self._topics.lanes(topic)
+        publishers = PublisherRecords(self._connection, topic, source, buckets)
+        try:
+            records = await publishers.read(await publishers.ranges())
+        except ApiError as error:
+            raise self._connection.unavailable(reason=error.text) from None
+        return {bucket: stored for bucket in buckets if (stored := position_of(bucket, records))}
 
     async def consumer(self, spec: ConsumerSpec, offsets: Mapping[Lane, str]) -> NatsConsumer:
         """Open a consumer."""

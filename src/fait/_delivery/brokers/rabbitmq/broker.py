@@ -11,6 +11,7 @@ from fait._delivery.brokers.port import (
     BrokerFeatures,
     ConsumerSpec,
     Lane,
+    Progress,
     Source,
     Topology,
 )
@@ -82,6 +83,11 @@ class RabbitmqBroker:
         publisher = RabbitmqPublisher(await self._topics.lanes(topic), buckets, self._connection, self.features)
         await publisher.open()
         return publisher
+
+    async def progress(self, topic: str, source: Source, buckets: range) -> Mapping[int, Progress]:
+        """Return nothing: the server stores no position."""
+        await self._topics.lanes(topic)
+        return {}
 
     async def ends(self, lanes: Collection[Lane]) -> None:
         """Return None: the server does not tell."""

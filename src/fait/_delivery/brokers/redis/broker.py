@@ -11,13 +11,14 @@ from fait._delivery.brokers.port import (
     BrokerFeatures,
     ConsumerSpec,
     Lane,
+    Progress,
     Source,
     Topology,
 )
 from fait._delivery.brokers.redis.connection import RedisConnection, ServerError
 from fait._delivery.brokers.redis.consumer import RedisConsumer
-from fait._delivery.brokers.redis.keys import LANES, stream_key
-from fait._delivery.brokers.redis.publisher import RedisPublisher
+from fait._delivery.brokers.redis.keys import LANES, publishers_key, stream_key
+from fait._delivery.brokers.redis.publisher import RedisPublisher, stored_progress
 from fait._delivery.brokers.redis.settings import find_problems
 from fait._delivery.brokers.topics import Topics
 from fait._errors import UsageError
@@ -72,6 +73,12 @@ class RedisBroker:
         publisher = RedisPublisher(self._destination.name, lanes, source, connection, self.features)
         await publisher.take_over(buckets, fencing_token)
         return publisher
+
+    async def progress(self, topic: str, source: Source, buckets: range) -> Mapping[int, Progress]:
+        """Return the position of each bucket that has one."""
+        await self._topics.lanes(topic)
+        entries = iter(await self._control.call("HGETALL", publishers_key(topic, source)))
+        return stored_progress(dict(zip(entries, entries, strict=True)), buckets)
 
     async def consumer(self, spec: ConsumerSpec, offsets: Mapping[Lane, str]) -> RedisConsumer:
         """Open a consumer."""

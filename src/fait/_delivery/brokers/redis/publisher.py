@@ -26,7 +26,7 @@ from fait._delivery.brokers.stored_positions import StoredPositions
 from fait._delivery.text_codes import decode_token, encode_token
 from fait._errors import FaitError
 
-__all__ = ["RedisPublisher"]
+__all__ = ["RedisPublisher", "stored_progress"]
 
 
 def _script(name: str) -> str:
@@ -152,6 +152,25 @@ def progress_of(position: bytes) -> Progress:
     """Return a position as the scripts write it."""
     epoch_id, number, *event_id = position.decode().split(" ")
     return Progress(decode_token(epoch_id), int(number), *map(decode_token, event_id))
+
+
+def stored_progress(states: Mapping[bytes, bytes], buckets: range) -> dict[int, Progress]:
+    """Return the position of each bucket that has one, as the script that opens a publisher finds it.
+
+    Args:
+        states: the states of a source.
+        buckets: the buckets.
+    """
+    found = dict[int, Progress]()
+    for bucket in buckets:
+        _, generation, start = [*states.get(b"%d" % bucket, b"0 0").split(b" ", 2), b""][:3]
+        reached = states.get(b"live " + generation) or states.get(b"fenced " + generation) or b""
+        positions = [progress_of(each) for each in (start, reached) if each]
+        if len(positions) == 2 and positions[0].epoch_id == positions[1].epoch_id:
+            found[bucket] = max(positions, key=lambda each: each.position)
+        elif positions:
+            found[bucket] = positions[-1]
+    return found
 
 
 def position_text(progress: Progress) -> str:
