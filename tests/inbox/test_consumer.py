@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from msgspec.structs import replace
 
 import fait
 from fait._delivery.brokers.port import Source
@@ -304,6 +305,18 @@ async def test_data_that_does_not_fit_the_event_class_is_parked_at_once(url: str
         assert {each.error_type for each in failures.values()} == {"fait.MalformedMessage"}
         assert "Placed: Object missing required field `order`" in failures["x0"].error
         assert "Placed: Expected `int`, got `str` - at `$.number`" in failures["x1"].error
+
+
+async def test_version_that_any_program_can_claim_stops_no_consumer(url: str, topic: Topic) -> None:
+    calls = Calls(topic, trusts=())
+    await topic.publish(replace(placed(1, "junk"), schema_version=99), *events_to(4)[1:])
+    async with calls.app.open(url) as s:
+        await idle(s, 4)
+
+        assert {number for _, number in calls.numbers} == {2, 3, 4}
+        [failure] = await s.store.failures.failures()
+        assert (failure.key, failure.attempts, failure.error_type) == ("junk", 1, "fait.MalformedMessage")
+        assert "says that it has version 99" in failure.error
 
 
 async def test_any_number_of_malformed_messages_delays_no_others(url: str, topic: Topic) -> None:

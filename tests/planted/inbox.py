@@ -82,6 +82,13 @@ FAULTS = [
         CONSUMER + "data_that_does_not_fit_the_event_class_is_parked_at_once[sqlite memory]",
     ),
     Mutant(
+        "a consumer that trusts no log waits for a version that any program can claim",
+        "_delivery/inbox/consumer.py",
+        "claimed-version-stops-a-consumer",
+        "if True:",
+        CONSUMER + "version_that_any_program_can_claim_stops_no_consumer[sqlite memory]",
+    ),
+    Mutant(
         "fields of a mapped message may have any type",
         "_delivery/inbox/received_event.py",
         "wrong-types-of-a-mapped-message",

@@ -175,7 +175,13 @@ class MessageConsumer(Reactor):
         """Decode a message to the event class; data that does not fit it is as malformed as any other content."""
         try:
             return super()._decode(received)
-        except (EventTooNew, UnknownEventType):  # newer code, or another declaration, can handle it
+        except EventTooNew:
+            # fault: claimed-version-stops-a-consumer
+            if self._consumer.trusts or self._consumer.verify:  # newer code can handle it
+                raise
+            claim = f"it says that it has version {received.schema_version}, which is newer than this code"
+            raise MalformedMessage(f"{claim}. If that is true, deploy newer code, then redrive it") from None
+        except UnknownEventType:  # another declaration can handle it
             raise
         except UndecodableEvent as error:
             [event] = self._consumer.events
