@@ -12,6 +12,13 @@ STATUS = "tests/tools/test_status.py::test_"
 
 FAULTS = [
     Mutant(
+        "a worker waits for a hung call in a thread before it ends",
+        "_tools/cli/run.py",
+        "hung-call-keeps-the-process",
+        "if (hung := hung_calls()) and False:",
+        "tests/tools/test_run.py::test_worker_whose_handler_hangs_in_a_thread_ends_at_a_signal",
+    ),
+    Mutant(
         "the attempts at an event are counted from the beginning again",
         "_subscriptions/failure.py",
         "attempts-forgotten",

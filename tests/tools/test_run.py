@@ -114,6 +114,22 @@ async def test_files_in_the_working_directory_replace_no_module_of_fait_or_of_th
     assert worker.returncode == 0, stderr
 
 
+async def test_worker_whose_handler_hangs_in_a_thread_ends_at_a_signal(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/bells.db"
+    (tmp_path / "bells.py").write_text(HANGING)
+    await publish(url, 1)
+    worker = start_worker(tmp_path, url)
+    try:
+        await wait_until_handled(tmp_path, 1)
+        worker.send_signal(signal.SIGTERM)
+        _, stderr = await asyncio.to_thread(worker.communicate, timeout=20)
+    finally:
+        worker.kill()
+
+    assert worker.returncode == 1
+    assert "calls that do not end are cut off, and their events are handled again: fait-hang" in stderr
+
+
 async def test_ctrl_c_while_the_store_does_not_answer_ends_the_start_quietly(tmp_path: Path) -> None:
     (tmp_path / "bells.py").write_text(APP)
     connected = asyncio.Event()
@@ -218,6 +234,24 @@ def write_bells(folder: Path, name: str, handler: str, factor: int = 1) -> str:
     (folder / f"{name}.py").write_text(BELLS.format(handler=handler, factor=factor))
     return f"{name}:bell"
 
+
+HANGING = """
+import time
+
+import fait
+
+bell = fait.App("bell")
+
+@fait.event("bell.rung")
+class Rung:
+    times: int
+
+@bell.on(Rung, start="beginning", name="hang", timeout_s=0.2)
+def hang(event: Rung) -> None:
+    with open("handled", "a") as file:
+        file.write("x")
+    time.sleep(3_000)
+"""
 
 BELLS = """
 from typing import Self

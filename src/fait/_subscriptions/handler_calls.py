@@ -10,11 +10,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any, Final, Protocol
+from weakref import WeakSet
 
 from fait._events.envelope import Envelope
 from fait._telemetry import Origin, caused_by
 
-__all__ = ["MAX_BATCH_DURATION_S", "Handler", "HandlerCall", "HandlerThread", "call_each"]
+__all__ = ["MAX_BATCH_DURATION_S", "Handler", "HandlerCall", "HandlerThread", "call_each", "hung_calls"]
 
 Handler = Callable[..., Awaitable[None] | None]
 
@@ -80,11 +81,16 @@ class HandlerThread:
     """The thread of a handler that is not a coroutine function. It is shared with no other handler.
 
     A call that has passed its timeout keeps the thread until it returns. The handler is not called again before that.
+
+    Attributes:
+        name: name of the thread.
     """
 
     def __init__(self, name: str) -> None:
+        self.name = name
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._call: Future[Any] | None = None
+        _THREADS.add(self)
 
     @property
     def is_busy(self) -> bool:
@@ -96,6 +102,14 @@ class HandlerThread:
         """Run a function in the thread, in a copy of the current context, and return its result."""
         self._call = self._executor.submit(contextvars.copy_context().run, function)
         return await asyncio.wrap_future(self._call)
+
+
+_THREADS: Final = WeakSet[HandlerThread]()
+
+
+def hung_calls() -> list[str]:
+    """Return the names of the threads of this process whose calls run, once for each call."""
+    return sorted(each.name for each in _THREADS if each.is_busy)
 
 
 class _HandlerBatch:

@@ -1,7 +1,9 @@
 """`fait run`: a worker that runs the subscriptions of an app until it receives a stop signal."""
 
 import asyncio
+import os
 import signal
+import sys
 from contextlib import suppress
 from typing import Annotated, Final
 
@@ -9,6 +11,7 @@ import typer
 
 from fait._errors import StoreUnavailable, UsageError
 from fait._store.store_url import redacted_url
+from fait._subscriptions.handler_calls import hung_calls
 from fait._system import SubscriptionStatus, System
 from fait._tools.cli.options import AppOption, JsonOption, StoreOption, load_app
 from fait._tools.cli.output import command, print_json, print_message
@@ -42,8 +45,8 @@ async def run(
 ) -> None:
     """Run the handlers and read models of an app.
 
-    Several workers may run at the same time: each subscription is run by one of them, and another one takes over if
-    that worker fails. SIGINT (Ctrl-C) or SIGTERM stops the worker after the current batches, or after about ten
+    Several workers may run at the same time: they share the streams of each subscription, and take over those of a
+    worker that fails. SIGINT (Ctrl-C) or SIGTERM stops the worker after the current batches, or after about ten
     seconds if a handler or the database does not respond; a second signal stops it immediately. Changes of a
     subscription's state are printed to standard error, or with --json to standard output.
 
@@ -63,6 +66,17 @@ async def run(
         with suppress(asyncio.CancelledError):
             await reports
         print_message("stopping: finishing the current batches")
+    end_with_hung_calls()
+
+
+def end_with_hung_calls() -> None:
+    """End the process at once if a call still runs in a thread: Python would wait for it, as long as it takes."""
+    # fault: hung-call-keeps-the-process
+    if hung := hung_calls():
+        print_message(f"calls that do not end are cut off, and their events are handled again: {', '.join(hung)}")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def _pairs(renamed: list[str] | None) -> dict[str, str]:
