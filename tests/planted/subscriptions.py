@@ -497,6 +497,13 @@ FAULTS = [
         f"{DOCTOR}outage_of_a_worker_that_is_gone_is_not_said_to_be_retried[sqlite]",
     ),
     Mutant(
+        "a killed worker that nothing replaces is no problem for fait doctor",
+        "_tools/cli/doctor.py",
+        "killed-worker-is-no-problem",
+        "stopped = []",
+        f"{DOCTOR}killed_worker_that_nothing_replaces_is_a_problem[sqlite]",
+    ),
+    Mutant(
         "fait doctor calls a subscription stalled that advances",
         "_tools/cli/doctor.py",
         "slow-subscription-reported-as-stalled",

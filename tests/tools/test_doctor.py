@@ -187,7 +187,9 @@ def test_backend_without_checks_is_unknown(run: Run, install_backend: Callable[[
     assert statuses(result) == {"log id": "ok", "backend": "unknown"}
 
 
-def test_lease_without_heartbeat_is_unknown(run: Run, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lease_without_heartbeat_is_a_problem_while_events_wait(
+    run: Run, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("fait._tools.cli.doctor.LEASE_DURATION_S", 0.3)
     damage(store, registered("sub", 9, LOG, EPOCH))
     damage(store, "INSERT INTO fait_workers VALUES ('owner', 1, '', '', 0, '', '{}', '2024-01-01T00:00:00.000000Z')")
@@ -196,16 +198,16 @@ def test_lease_without_heartbeat_is_unknown(run: Run, store: str, monkeypatch: p
     result = run("doctor", "-s", store, "--json")
 
     assert (result.exit_code, statuses(result)["subscription sub"], statuses(result)["worker owner"]) == (
-        0,
+        1,
         "ok",
-        "unknown",
+        "problem",
     )
 
 
 def test_outage_during_the_checks_is_a_finding_after_those_that_were_made(
     run: Run, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def unavailable(store: Any) -> Any:
+    async def unavailable(store: Any, url: str) -> Any:
         raise fait.StoreUnavailable("the server did not answer.")
 
     monkeypatch.setattr("fait._tools.cli.doctor._check_heartbeats", unavailable)

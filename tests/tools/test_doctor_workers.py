@@ -240,4 +240,25 @@ def test_worker_that_is_stopped_is_named(run: Run, url: str, monkeypatch: pytest
     [silent] = [each for each in result["checks"] if each["name"].startswith("worker ")]
     assert silent["name"] == f"worker {socket.gethostname()}:{worker.pid}"
     assert "no heartbeat for 2.5 s" in silent["detail"]
-    assert silent["detail"].endswith("It runs invoice")
+    assert "It runs invoice" in silent["detail"]
+
+
+def test_killed_worker_that_nothing_replaces_is_a_problem(run: Run, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fait._tools.cli.doctor.LEASE_DURATION_S", 2.5)
+    command = [FAIT, "run", "--app", "tests.tools.parked_shop:shop", "--store", url]
+    asyncio.run(publish(url))
+    worker = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert worker.stderr is not None
+    while "invoice: live" not in worker.stderr.readline():
+        pass
+    worker.kill()
+    worker.communicate()
+    asyncio.run(publish(url, a=[1]))
+
+    result = run("doctor", "-s", url, "--json")
+
+    problems = [each for each in json.loads(result.stdout)["checks"] if each["status"] == "problem"]
+    [problem] = [each for each in problems if each["name"].startswith(("worker ", "progress "))]
+    assert problem["name"] == f"worker {socket.gethostname()}:{worker.pid}"
+    assert problem["detail"].endswith("Events wait for invoice, and nothing advances")
+    assert "start a worker of the app" in problem["advice"]

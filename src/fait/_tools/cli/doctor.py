@@ -10,6 +10,7 @@ import typer
 
 from fait._clock import SystemClock
 from fait._errors import FaitError, StoreUnavailable, UsageError
+from fait._store.command_hint import command_hint
 from fait._store.health import examine_subscriptions
 from fait._store.overview import SubscriptionOverview, read_overviews, worker_name
 from fait._store.ports.leases import RegisteredWorker
@@ -55,7 +56,7 @@ async def _run_checks(url: str) -> list[Finding]:
             findings.append(Finding("log id", "ok", store.log.identity.log_id))
             findings += await store.examine() or [Finding("backend", "unknown", "this backend has no checks")]
             findings += await examine_subscriptions(store, redacted_url(url))
-            findings += await _check_heartbeats(store)
+            findings += await _check_heartbeats(store, url)
     except UsageError:
         raise
     except FaitError as error:
@@ -71,21 +72,30 @@ def _interruption(error: FaitError, *, is_open: bool) -> Finding:
     return Finding("open", "problem", reason, "the store cannot be opened; no other check was made")
 
 
-async def _check_heartbeats(store: Store) -> list[Finding]:
+async def _check_heartbeats(store: Store, url: str) -> list[Finding]:
     """Find workers without a heartbeat, and subscriptions that lag and do not advance although a worker runs them.
 
     Heartbeats are counters, not times, so this takes a while.
     """
-    started_at, late, workers = time.monotonic(), _late(await read_overviews(store)), await store.leases.workers()
+    started_at, before, workers = time.monotonic(), await read_overviews(store), await store.leases.workers()
+    late = _late(before)
     silent = {each.worker.id: each for each in workers}
     while (silent or late) and time.monotonic() - started_at < LEASE_DURATION_S:
         await asyncio.sleep(_POLL_INTERVAL_S)
         beats = {each.worker.id: each.heartbeat for each in await store.leases.workers()}
         silent = {id: each for id, each in silent.items() if beats.get(id) == each.heartbeat}
-    positions = {each.name: each.position for each in await read_overviews(store)} if late else {}
+    after = {each.name: each.position for each in await read_overviews(store)} if silent or late else {}
     # fault: slow-subscription-reported-as-stalled
-    stalled = [each for each in late if positions.get(each.name) == each.position]
-    return [*map(_silent_worker, silent.values()), *map(_stalled_subscription, stalled)]
+    stalled = [each for each in late if after.get(each.name) == each.position]
+    waiting = [each for each in before if each.state == "catching up" and after.get(each.name) == each.position]
+    return [
+        *(_silent_worker(each, waiting, redacted_url(url)) for each in silent.values()),
+        *(
+            _stalled_subscription(each)
+            for each in stalled
+            if any(owner.worker.id not in silent for owner in each.owners)
+        ),
+    ]
 
 
 def _late(overviews: Iterable[SubscriptionOverview]) -> list[SubscriptionOverview]:
@@ -94,12 +104,20 @@ def _late(overviews: Iterable[SubscriptionOverview]) -> list[SubscriptionOvervie
     return [each for each in overviews if each.state == "catching up" and each.oldest and each.oldest < latest]
 
 
-def _silent_worker(worker: RegisteredWorker) -> Finding:
+def _silent_worker(silent: RegisteredWorker, waiting: Iterable[SubscriptionOverview], redacted_url: str) -> Finding:
+    """Report a worker without a heartbeat. It is a problem if a subscription of its ranges does not advance."""
+    name = f"worker {worker_name(silent)}"
     detail = (
         f"no heartbeat for {LEASE_DURATION_S:g} s: it hangs, was killed, or has a longer lease (option lease_s of "
-        f"App.open). It runs {', '.join(worker.worker.runs) or 'nothing'}"
+        f"App.open). It runs {', '.join(silent.worker.runs) or 'nothing'}"
     )
-    return Finding(f"worker {worker_name(worker)}", "unknown", detail)
+    # fault: killed-worker-is-no-problem
+    stopped = [each.name for each in waiting if silent.worker.id in {owner.worker.id for owner in each.owners}]
+    if not stopped:
+        return Finding(name, "unknown", detail)
+    run = command_hint("run --app MODULE:APP", redacted_url)
+    advice = f"look at that process. If it is dead, start a worker of the app {silent.worker.app!r}: {run}"
+    return Finding(name, "problem", f"{detail}. Events wait for {', '.join(stopped)}, and nothing advances", advice)
 
 
 def _stalled_subscription(each: SubscriptionOverview) -> Finding:
