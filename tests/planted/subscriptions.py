@@ -497,6 +497,13 @@ FAULTS = [
         f"{DOCTOR}outage_of_a_worker_that_is_gone_is_not_said_to_be_retried[sqlite]",
     ),
     Mutant(
+        "what an opening changes is not recorded",
+        "_subscriptions/registration.py",
+        "change-at-opening-not-recorded",
+        "if True:",
+        "tests/subscriptions/test_processor.py::test_what_an_opening_changes_is_recorded_once[sqlite]",
+    ),
+    Mutant(
         "a killed worker that nothing replaces is no problem for fait doctor",
         "_tools/cli/doctor.py",
         "killed-worker-is-no-problem",

@@ -310,6 +310,38 @@ async def test_option_that_names_a_subscription_of_another_app_changes_nothing(
         assert await s.store.registrations.registration("handler") == before
 
 
+async def test_what_an_opening_changes_is_recorded_once(shared_url: str) -> None:
+    def doors(name: str) -> fait.App:
+        app = fait.App("doors")
+        app.on(Opened, name=name)(lambda event: None)
+
+        @app.include
+        class Doors(fait.ReadModel, key="door"):  # pyright: ignore[reportUnusedClass]
+            door: str
+
+            @classmethod
+            def evolve(cls, row: Any, event: Opened, at: fait.Envelope) -> Any:
+                return cls(door=at.stream_id)
+
+        return app
+
+    async with doors("first").open(shared_url, run="elsewhere"):
+        pass
+    for _ in range(2):
+        async with doors("second").open(shared_url, run="elsewhere", renamed={"first": "second"}):
+            pass
+    async with doors("second").open(shared_url, run="elsewhere", rebuild=["doors"], accept=["second"]):
+        pass
+    for _ in range(2):
+        async with doors("third").open(shared_url, run="elsewhere", forget=["second"]) as s:
+            actions = await s.store.failures.actions()
+
+    assert [(each.action, each.subscription) for each in reversed(actions)] == [
+        ("rename", "first"), ("rebuild", "doors"), ("forget", "second"),
+    ]  # fmt: skip
+    assert {each.by.partition("@")[0] for each in actions} == {"doors"}
+
+
 async def test_status_after_a_rebuild_by_another_process_shows_the_stored_position(shared_url: str) -> None:
     class Doors(fait.ReadModel, key="door"):
         door: str

@@ -4,10 +4,11 @@ Nothing is handled before all subscriptions of an app have passed these checks. 
 app is open, the definition and the epoch, are made again whenever a worker acquires a lease.
 """
 
+import socket
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from msgspec import Struct
+from msgspec import Struct, json
 
 from fait._errors import (
     CheckpointMismatch,
@@ -35,12 +36,16 @@ class RegistrationChanges(Struct, frozen=True):
         forgotten: subscriptions whose checkpoints are deleted.
         accepted: subscriptions whose definition in the store is replaced by the declared one.
         rebuilt: read models whose tables are emptied and built again.
+        by: who changes them; "": the app on this host.
+        reason: why.
     """
 
     renamed: Mapping[str, str] = MappingProxyType({})
     forgotten: Sequence[str] = ()
     accepted: Sequence[str] = ()
     rebuilt: Sequence[str] = ()
+    by: str = ""
+    reason: str = ""
 
 
 class Registrar:
@@ -68,13 +73,34 @@ class Registrar:
         """
         await self._check_changes(changes)
         for old, new in changes.renamed.items():
+            await self._record("rename", old, changes, new_name=new)
             await self._registrations.rename(old, new)
         for name in changes.forgotten:
+            await self._record("forget", name, changes)
             await self._registrations.forget(name)
         for name in changes.accepted:
+            await self._record("accept", name, changes, handled_types=self._definitions[name].handled_types)
             await self._registrations.accept(self._registration(self._definitions[name]))
         for name in changes.rebuilt:
-            await self.rebuild(name)
+            await self.rebuild(name, changes)
+
+    async def _record(self, action: str, name: str, changes: RegistrationChanges, **details: object) -> None:
+        """Record a change before it is made: a process that dies between them leaves a record, too.
+
+        What code names at each opening, such as a subscription that was forgotten before, changes nothing any more.
+        """
+        registration = await self._registrations.registration(name)
+        # fault: change-at-opening-not-recorded
+        if registration is None or (action == "accept" and self._is_accepted(registration)):
+            return
+        by = changes.by or f"{self._app}@{socket.gethostname()}"
+        await self._store.failures.record_action(action, name, json.encode(details).decode(), by, changes.reason)
+
+    def _is_accepted(self, registration: Registration) -> bool:
+        declared = self._registration(self._definitions[registration.subscription])
+        return (registration.definition_hash, registration.handled_types) == (
+            declared.definition_hash, declared.handled_types,
+        )  # fmt: skip
 
     async def _check_changes(self, changes: RegistrationChanges) -> None:
         for option, names in (
@@ -147,8 +173,12 @@ class Registrar:
                 "changed. Correct or remove the name."
             )
 
-    async def rebuild(self, name: str) -> None:
+    async def rebuild(self, name: str, changes: RegistrationChanges = RegistrationChanges()) -> None:
         """Empty a read model's table, and set its checkpoint to the beginning of the log.
+
+        Args:
+            name: name of the read model.
+            changes: say by whom and why.
 
         Raises:
             UsageError: fait has not created what has the name of the table. It is unchanged.
@@ -158,6 +188,7 @@ class Registrar:
         definition = self._definitions[name]
         assert definition.table is not None
         await self._check_not_expired(definition, 0)  # before anything is changed
+        await self._record("rebuild", name, changes)
         await self._registrations.reset(self._registration(definition), definition.table, 0)
         await self._check_not_expired(definition, 0)  # again: now the checkpoint prevents further drops
 

@@ -3,7 +3,6 @@
 import sys
 
 import typer
-from msgspec import json
 
 from fait._app import declarations_of
 from fait._declarations import Declarations
@@ -46,12 +45,9 @@ async def accept(
         registration = await registration_of(opened, name)
     if not yes:
         _confirm(registration)
-    async with open_system(
-        part, store, run="elsewhere", changes=RegistrationChanges(accepted=[name]), create=False
-    ) as system:
+    changes = RegistrationChanges(accepted=[name], by=operator_name(by), reason=reason)
+    async with open_system(part, store, run="elsewhere", changes=changes, create=False) as system:
         accepted = await registration_of(system.store, name)
-        details = json.encode({"handled_types": accepted.handled_types}).decode()
-        await system.store.failures.record_action("accept", name, details, operator_name(by), reason)
     if as_json:
         print_json({"subscription": name, "revision": accepted.revision, "handled_types": accepted.handled_types})
     else:

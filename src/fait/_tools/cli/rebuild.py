@@ -12,6 +12,7 @@ from fait._store.command_hint import command_hint
 from fait._store.store_url import redacted_url
 from fait._subscriptions.registration import RegistrationChanges
 from fait._system import System, open_system
+from fait._tools.cli.operator import operator_name
 from fait._tools.cli.options import AppOption, JsonOption, StoreOption, load_app
 from fait._tools.cli.output import CommandFailed, command, count_of, print_json, print_message
 from fait._tools.cli.progress import ProgressMeter
@@ -35,7 +36,8 @@ async def rebuild(
     """
     started_at = time.monotonic()
     declarations = declarations_of(load_app(app)).only(read_models=[name])  # this process acquires no other lease
-    async with open_system(declarations, store, changes=RegistrationChanges(rebuilt=[name]), create=False) as system:
+    changes = RegistrationChanges(rebuilt=[name], by=operator_name(""))
+    async with open_system(declarations, store, changes=changes, create=False) as system:
         try:
             position = await _wait_until_caught_up(system, name)
             await _check_failed_keys(system, name, position, store)
