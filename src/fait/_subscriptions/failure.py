@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, cast
 from msgspec import Struct
 
 from fait._arguments import is_number
+from fait._broker_errors import MalformedMessage
 from fait._errors import DeclarationError, StoreUnavailable, Unavailable
 from fait._events.envelope import RecordedEvent
 from fait._store.ports.failures import FailureState, KeyFailure
@@ -68,11 +69,13 @@ class FailurePolicy(Struct, frozen=True):
             after the first. None: until one succeeds.
         then: what follows the last attempt. "park": the event and all later ones of its key are set aside, until
             `fait parked redrive` or `fait parked discard`. "stop": the subscription is paused for all processes, until
-            `fait resume`. "skip": the event is logged as an error and counts as handled.
+            `fait resume`. "skip": the event is logged as an error and counts as handled. A malformed message of a
+            consumer is parked at once, whatever `then` is.
         too_new: what follows `EventTooNew`. "wait": the subscription waits until a process with newer code handles the
             event. "skip": as for `then`, immediately. An event type that only a newer version of the app handles is
             never skipped.
         outages: further errors that mean that a service is unavailable: classes, or a function that recognizes them.
+            `MalformedMessage` is never one.
 
     Raises:
         DeclarationError: a value has another type or is out of range, or `then` has no effect without `attempts`.
@@ -139,6 +142,9 @@ def is_outage(error: BaseException, policy: FailurePolicy) -> bool:
     """Return whether an error says that a service is unavailable, so that it is no failure of an event."""
     if isinstance(error, StoreUnavailable | Unavailable):
         return True
+    # fault: malformed-message-is-an-outage
+    if isinstance(error, MalformedMessage):
+        return False
     outages = policy.outages
     return isinstance(error, outages) if isinstance(outages, tuple) else bool(outages(error))
 

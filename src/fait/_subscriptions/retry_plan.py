@@ -99,9 +99,15 @@ class RetryPlan:
         return action
 
     def _action(self, failed: FailedKey, attempt: int) -> FailureAction:
-        """Return what follows an attempt. A malformed message stays malformed."""
-        policy = self._definition.policy
-        return policy.then if isinstance(failed.error, MalformedMessage) else policy.action(attempt)
+        """Return what follows an attempt.
+
+        A malformed message stays malformed, so it is not tried again. Any program can write one: it neither pauses the
+        consumer (`then="stop"`) nor is dropped (`then="skip"`).
+        """
+        # fault: malformed-message-follows-the-policy
+        if isinstance(failed.error, MalformedMessage):
+            return "park"
+        return self._definition.policy.action(attempt)
 
     def _log(self, failed: FailedKey, action: FailureAction, delay_s: float, attempt: int) -> None:
         event = failed.event
