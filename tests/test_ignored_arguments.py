@@ -145,7 +145,15 @@ CALLS: dict[str, tuple[Call, dict[str, Any]]] = {
     ),
     "FailurePolicy": (
         lambda _, **o: written(lambda: fait.FailurePolicy(**o)),
-        {"initial_s": 1.0, "max_s": 1.0, "attempts": 1, "then": "skip", "too_new": "skip", "outages": (OSError,)},
+        {
+            "initial_s": 1.0,
+            "max_s": 1.0,
+            "attempts": 1,
+            "then": "skip",
+            "too_new": "skip",
+            "outages": (OSError,),
+            "messages": "hide",
+        },
     ),
     "fold": (lambda _, **o: written(lambda: fait.fold(Counter, [], **o)), {"id": "1"}),
     "event": (

@@ -329,7 +329,7 @@ VALID_CALLS: dict[str, tuple[Call, dict[str, Any]]] = {
     ),
     "FailurePolicy": (
         lambda _, **fields: fait.FailurePolicy(**fields),
-        {"initial_s": 0.1, "max_s": 1.0, "attempts": None, "then": "stop", "too_new": "wait"},
+        {"initial_s": 0.1, "max_s": 1.0, "attempts": None, "then": "stop", "too_new": "wait", "messages": "hide"},
     ),
     "ManualClock": (lambda _, moment: fait.ManualClock(moment), {"moment": datetime(2024, 1, 15, tzinfo=UTC)}),
     "advance": (

@@ -142,6 +142,8 @@ class SubscriptionStatus(Struct, frozen=True):
         lag: difference between the head and `position`; 0 for a consumer, whose broker does not tell.
         error: the last error of this process, while it is retried or its key is parked; None if there is none.
         parked: number of keys that are parked, in any process.
+        error_text: type and text of `error` as they are logged: shortened, without what looks like a secret, and
+            without the text if the failure policy hides it; "" if there is none.
     """
 
     name: str
@@ -150,6 +152,7 @@ class SubscriptionStatus(Struct, frozen=True):
     lag: int
     error: Exception | None
     parked: int = 0
+    error_text: str = ""
 
 
 def _describe(status: SubscriptionStatus) -> str:
@@ -378,7 +381,9 @@ class System(Client):
             await wait_until_settled(self._log_groups.values(), self.store, position, Deadline(timeout_s))
         except Stale as stale:
             statuses = await self.status()
-            cause = groups[stale.subscription].error or next((each.error for each in statuses if each.error), None)
+            cause = groups[stale.subscription].cause or next(
+                (each.cause for each in groups.values() if each.cause), None
+            )
             raise NotSettled(stale, timeout_s, [_describe(each) for each in statuses]) from cause
 
     def token(self, after: WriteResult[Any] | int, /) -> str:
@@ -438,7 +443,8 @@ class System(Client):
         for name, group in self._subscription_runner.groups.items():
             position = group.position_in([each for each in ranges if each.key.subscription == name])
             lag = max(0, head - position) if name in self._log_groups else 0
-            statuses.append(SubscriptionStatus(name, group.state, position, lag, group.error, parked[name]))
+            text = group.error_text
+            statuses.append(SubscriptionStatus(name, group.state, position, lag, group.error, parked[name], text))
         return statuses
 
     def _definition(self, model: type[ReadModel]) -> ReadModelDefinition:

@@ -47,7 +47,7 @@ async def test_outage_is_logged_when_it_begins_and_when_it_ends(
         await s.publish(Placed("a", 2), stream="order-a")
         await until(lambda: min(attempts(caplog, each) for each in ("relay", "consumer")) >= 4)
         assert sorted(shown(caplog)) == [waits("consumer"), waits("relay")]
-        assert not any(each.exc_info for each in caplog.records)
+        assert "Traceback" not in caplog.text
 
         if server.name in ("nats", "redis"):  # the others need long to start
             server.start()

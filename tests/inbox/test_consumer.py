@@ -291,6 +291,32 @@ async def test_malformed_messages_are_parked_at_once_without_others(url: str, to
         assert len(await s.store.inbox.messages("consumer", "x", after=0, limit=9)) == 2
 
 
+@pytest.mark.parametrize(
+    "policy",
+    [
+        fait.FailurePolicy(attempts=3, then="stop"),
+        fait.FailurePolicy(attempts=3, then="skip"),
+        fait.FailurePolicy(attempts=None),
+        fait.FailurePolicy(outages=(Exception,)),
+    ],
+    ids=["stop", "skip", "without end", "outage"],
+)
+async def test_malformed_message_is_parked_whatever_the_policy_is(
+    url: str, topic: Topic, policy: fait.FailurePolicy
+) -> None:
+    calls = Calls(topic, on_failure=policy)
+    await topic.send([foreign("junk", {"content-type": "application/cloudevents+json"}, b"{}")])
+    await topic.publish(*events_to(4))
+    async with calls.app.open(url) as s:
+        await idle(s, 5)
+
+        assert numbers_of(await reserved(s)) == expected(4)
+        [failure] = await s.store.failures.failures()
+        assert (failure.key, failure.state, failure.attempts) == ("junk", "parked", 1)
+        [registration] = await s.store.registrations.registrations()
+        assert not registration.paused
+
+
 async def test_data_that_does_not_fit_the_event_class_is_parked_at_once(url: str, topic: Topic) -> None:
     calls = Calls(topic)
     data = ("{}", '{"order":"x","number":"secret"}', "[]", "null", '"x"')

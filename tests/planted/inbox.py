@@ -96,6 +96,20 @@ FAULTS = [
         SOURCE + "result_of_a_mapping_function_with_a_wrong_type_is_an_error_of_the_function",
     ),
     Mutant(
+        "a malformed message pauses the consumer, if its policy is then='stop'",
+        "_subscriptions/retry_plan.py",
+        "malformed-message-follows-the-policy",
+        "if False:",
+        CONSUMER + "malformed_message_is_parked_whatever_the_policy_is[sqlite memory-stop]",
+    ),
+    Mutant(
+        "a malformed message makes the whole consumer wait, if outages= names its type",
+        "_subscriptions/failure.py",
+        "malformed-message-is-an-outage",
+        "if False:",
+        CONSUMER + "malformed_message_is_parked_whatever_the_policy_is[sqlite memory-outage]",
+    ),
+    Mutant(
         "malformed messages make the whole consumer wait, as in an outage",
         "_subscriptions/retry_plan.py",
         "malformed-messages-stop-the-consumer",

@@ -9,6 +9,13 @@ CHECKPOINTS = "tests/relay/test_checkpoints.py::test_"
 
 FAULTS = [
     Mutant(
+        "the error of a function of a relay is stored without its place",
+        "_delivery/relay/relay.py",
+        "place-of-a-refusal-forgotten",
+        "return MessageRefused(refused.code, refused.reason)",
+        "tests/relay/test_relay.py::test_event_for_which_the_topic_function_raises_is_parked",
+    ),
+    Mutant(
         "a relay writes its checkpoint after each page",
         "_subscriptions/lane_worker.py",
         "checkpoint-after-each-page",

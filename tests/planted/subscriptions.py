@@ -10,6 +10,8 @@ PARKED = "tests/tools/test_parked.py::test_"
 DOCTOR = "tests/tools/test_doctor_workers.py::test_"
 STATUS = "tests/tools/test_status.py::test_"
 
+TEXT = "tests/subscriptions/test_error_text.py::test_"
+
 FAULTS = [
     Mutant(
         "a worker waits for a hung call in a thread before it ends",
@@ -17,6 +19,48 @@ FAULTS = [
         "hung-call-keeps-the-process",
         "if (hung := hung_calls()) and False:",
         "tests/tools/test_run.py::test_worker_whose_handler_hangs_in_a_thread_ends_at_a_signal",
+    ),
+    Mutant(
+        "the text of an error is stored and logged, although the policy hides it",
+        "_subscriptions/error_text.py",
+        "hidden-message-stored",
+        "if False:",
+        TEXT + "policy_hides_the_text_of_errors_everywhere",
+    ),
+    Mutant(
+        "the error of a caller that waits has a cause with the text that the policy hides",
+        "_subscriptions/processor_group.py",
+        "hidden-message-is-a-cause",
+        "return self.error",
+        TEXT + "policy_hides_the_text_of_errors_everywhere",
+    ),
+    Mutant(
+        "an error is located in the library that raised it, not in the handler",
+        "_subscriptions/error_text.py",
+        "error-located-in-a-library",
+        "last = frames[0] if frames else None",
+        TEXT + "timeout_is_located_where_the_handler_waited",
+    ),
+    Mutant(
+        "the causes of an error are not stored",
+        "_subscriptions/error_text.py",
+        "cause-not-stored",
+        "for outer, inner in ():",
+        TEXT + "chain_of_causes_is_part_of_the_traceback_without_secrets",
+    ),
+    Mutant(
+        "a worker logs the whole text of an error, with its secrets",
+        "_subscriptions/retry_plan.py",
+        "secrets-logged",
+        "text = repr(failed.error)",
+        TEXT + "worker_logs_and_shows_what_is_stored",
+    ),
+    Mutant(
+        "an error that the policy names as an outage is logged as a defect, with a traceback",
+        "_subscriptions/subscription_run.py",
+        "named-outage-logged-as-an-error",
+        "is_expected = isinstance(error, Unavailable)",
+        TEXT + "alternating_errors_that_the_policy_names_are_one_outage_in_the_log",
     ),
     Mutant(
         "the attempts at an event are counted from the beginning again",

@@ -243,12 +243,17 @@ async def test_event_whose_topic_is_invalid_is_parked(broker: MemoryUnderTest) -
 
 
 async def test_event_for_which_the_topic_function_raises_is_parked(broker: MemoryUnderTest) -> None:
-    async with relay_app(broker.url, topic=lambda event: event.missing).open("memory:") as system:
+    def topic(event: Any) -> str:
+        return event.missing
+
+    async with relay_app(broker.url, topic=topic).open("memory:") as system:
         await append(system, 1)
         await until(lambda: _is_parked(system, 1))
         [failure] = await system.store.failures.failures()
 
     assert failure.error.startswith("not-encodable: AttributeError")
+    assert failure.location.endswith(" topic")
+    assert "return event.missing" in failure.traceback
 
 
 async def test_redriven_key_of_a_function_is_published_without_other_keys(broker: MemoryUnderTest) -> None:

@@ -13,7 +13,7 @@ import fait
 from fait._store.open import backend_names
 from fait._store.ports.failures import FailureRequest, KeyFailure
 from fait._subscriptions import retry_plan
-from fait._subscriptions.failure import MAX_ERROR_CHARS
+from fait._subscriptions.error_text import MAX_ERROR_CHARS
 from fait._telemetry import logger
 from fait.testing.contract.processors import until
 

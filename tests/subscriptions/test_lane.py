@@ -16,8 +16,9 @@ from fait._store.memory.log import MemoryLog
 from fait._store.ports.leases import Lease
 from fait._store.ports.registrations import RangeKey
 from fait._store.ports.unit_of_work import MAX_PENDING
+from fait._subscriptions.error_text import MAX_TRACEBACK_CHARS
 from fait._subscriptions.failed_events import FailedEvents
-from fait._subscriptions.failure import MAX_TRACEBACK_CHARS, describe_failure
+from fait._subscriptions.failure import describe_failure
 from fait._subscriptions.lane import RangeLane
 from fait._subscriptions.record_queue import JobResult, RecordQueue
 from fait.testing.contract.store import added, new, write

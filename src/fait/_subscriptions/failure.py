@@ -1,7 +1,5 @@
 """What happens when an event cannot be handled: retries with exponential back-off and jitter, then parking."""
 
-import re
-import traceback
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final, Literal, cast
@@ -9,11 +7,13 @@ from typing import Any, Final, Literal, cast
 from msgspec import Struct
 
 from fait._arguments import is_number
+from fait._broker_errors import MalformedMessage
 from fait._errors import DeclarationError, StoreUnavailable, Unavailable
 from fait._events.envelope import RecordedEvent
 from fait._store.ports.failures import FailureState, KeyFailure
 from fait._store.ports.leases import Outage
 from fait._store.ports.registrations import slot_of
+from fait._subscriptions.error_text import Messages, describe_error
 
 __all__ = [
     "MAX_PARKED_KEYS",
@@ -23,8 +23,6 @@ __all__ = [
     "describe_failure",
     "describe_outage",
     "is_outage",
-    "name_of_type",
-    "without_secrets",
 ]
 
 FailureAction = Literal["retry", "park", "stop", "skip"]
@@ -32,15 +30,6 @@ FailureAction = Literal["retry", "park", "stop", "skip"]
 
 MAX_PARKED_KEYS: Final = 100
 """Number of parked keys at which a subscription is paused: not some events are wrong, but probably the handler."""
-
-MAX_ERROR_TYPE_CHARS: Final = 200
-MAX_ERROR_CHARS: Final = 1 << 10
-MAX_LOCATION_CHARS: Final = 400
-MAX_TRACEBACK_CHARS: Final = 16 << 10
-
-_SECRET: Final = re.compile(
-    r"(?i)(://[^/\s:@]*:)[^@\s]+(?=@)|((?:password|passwd|pwd|secret|token|api[-_]?key|authorization)\W{1,4})[^\s,;&'\"]+"
-)
 
 Outages = tuple[type[BaseException], ...] | Callable[[BaseException], bool]
 
@@ -68,11 +57,15 @@ class FailurePolicy(Struct, frozen=True):
             after the first. None: until one succeeds.
         then: what follows the last attempt. "park": the event and all later ones of its key are set aside, until
             `fait parked redrive` or `fait parked discard`. "stop": the subscription is paused for all processes, until
-            `fait resume`. "skip": the event is logged as an error and counts as handled.
+            `fait resume`. "skip": the event is logged as an error and counts as handled. A malformed message of a
+            consumer is parked at once, whatever `then` is.
         too_new: what follows `EventTooNew`. "wait": the subscription waits until a process with newer code handles the
             event. "skip": as for `then`, immediately. An event type that only a newer version of the app handles is
             never skipped.
         outages: further errors that mean that a service is unavailable: classes, or a function that recognizes them.
+            `MalformedMessage` is never one.
+        messages: what is stored and logged of the text of an error. "mask": at most 1,024 characters, in which what
+            looks like a secret is masked. "hide": nothing; only the type, the place and the code that raised it.
 
     Raises:
         DeclarationError: a value has another type or is out of range, or `then` has no effect without `attempts`.
@@ -84,6 +77,7 @@ class FailurePolicy(Struct, frozen=True):
     then: Literal["park", "stop", "skip"] = "park"
     too_new: Literal["wait", "skip"] = "wait"
     outages: Outages = ()
+    messages: Messages = "mask"
 
     def __post_init__(self) -> None:
         if not all(is_number(each) and 0 <= each < float("inf") for each in (self.initial_s, self.max_s)):
@@ -98,6 +92,8 @@ class FailurePolicy(Struct, frozen=True):
             raise DeclarationError(f"a FailurePolicy's then= is 'park', 'stop' or 'skip', not {self.then!r}")
         if self.too_new not in ("wait", "skip"):
             raise DeclarationError(f"a FailurePolicy's too_new= is 'wait' or 'skip', not {self.too_new!r}")
+        if self.messages not in ("mask", "hide"):
+            raise DeclarationError(f"a FailurePolicy's messages= is 'mask' or 'hide', not {self.messages!r}")
         if attempts is None and self.then == "skip":
             raise DeclarationError("FailurePolicy(then='skip') needs attempts=, the number of attempts before the skip")
         _check_outages(self.outages)
@@ -132,13 +128,20 @@ def _check_outages(outages: Any) -> None:
 
 def as_exception(error: BaseException) -> Exception:
     """Return an error that a handler raised as one that can be a failure of its event."""
-    return error if isinstance(error, Exception) else RuntimeError(f"the handler raised {error!r}")
+    if isinstance(error, Exception):
+        return error
+    raised = RuntimeError(f"the handler raised {error!r}")
+    raised.__cause__ = error
+    return raised
 
 
 def is_outage(error: BaseException, policy: FailurePolicy) -> bool:
     """Return whether an error says that a service is unavailable, so that it is no failure of an event."""
     if isinstance(error, StoreUnavailable | Unavailable):
         return True
+    # fault: malformed-message-is-an-outage
+    if isinstance(error, MalformedMessage):
+        return False
     outages = policy.outages
     return isinstance(error, outages) if isinstance(outages, tuple) else bool(outages(error))
 
@@ -153,6 +156,7 @@ def describe_failure(
     subscription: str,
     generation: int,
     now: datetime,
+    messages: Messages = "mask",
 ) -> KeyFailure:
     """Return the failure of a key after an error.
 
@@ -165,51 +169,21 @@ def describe_failure(
         subscription: name of the subscription.
         generation: number of its generation.
         now: current time.
+        messages: what is kept of its text.
     """
     # fault: attempts-forgotten
     attempts = previous.attempts if previous and previous.event_id == event.id else 0
-    error_type, text, location = _described(error)
+    described = describe_error(error, messages)
     return KeyFailure(
         subscription=subscription, generation=generation, key=key, slot=slot_of(key), state=state,
         next_position=event.position, attempts=attempts + 1, stream=event.stream,
         event_id=event.id, event_type=event.type,
         first_failed_at=previous.first_failed_at if previous else now, last_failed_at=now,
-        error_type=error_type, error=text, location=location,
-        traceback=_storable("".join(traceback.format_tb(error.__traceback__)))[-MAX_TRACEBACK_CHARS:],
+        error_type=described.type, error=described.text, location=described.location, traceback=described.traceback,
     )  # fmt: skip
 
 
-def describe_outage(error: BaseException, now: datetime) -> Outage:
+def describe_outage(error: BaseException, now: datetime, messages: Messages = "mask") -> Outage:
     """Return what other processes may know of an error that makes a whole subscription wait, from now on."""
-    return Outage(now, *_described(error))
-
-
-def _described(error: BaseException) -> tuple[str, str, str]:
-    """Return type, text and location of an error, shortened, without what looks like a secret."""
-    return (
-        name_of_type(type(error)),
-        _storable(without_secrets(str(error)))[:MAX_ERROR_CHARS],
-        _storable(_location(traceback.extract_tb(error.__traceback__)))[:MAX_LOCATION_CHARS],
-    )
-
-
-def name_of_type(error: type[BaseException]) -> str:
-    """Return the name by which the type of an error is stored."""
-    return f"{error.__module__}.{error.__qualname__}"[:MAX_ERROR_TYPE_CHARS]
-
-
-def without_secrets(text: str) -> str:
-    """Return a text without passwords in URLs, and without what follows words such as `password=` or `token:`."""
-    return _SECRET.sub(lambda match: f"{match[1] or match[2]}***", text)
-
-
-def _location(frames: traceback.StackSummary) -> str:
-    if not frames:
-        return ""
-    last = frames[-1]
-    return f"{last.filename}:{last.lineno} {last.name}"
-
-
-def _storable(text: str) -> str:
-    """Return a text that every database stores: without NUL and lone surrogates."""
-    return text.replace("\0", "").encode(errors="replace").decode()
+    described = describe_error(error, messages)
+    return Outage(now, described.type, described.text, described.location)

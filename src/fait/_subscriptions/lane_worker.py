@@ -26,6 +26,7 @@ from fait._events.envelope import RecordedEvent
 from fait._events.query import Query
 from fait._store.ports.failures import FailureChange, KeyFailure
 from fait._subscriptions.call_context import CallContext, LaneTenure
+from fait._subscriptions.error_text import describe_error
 from fait._subscriptions.failure import as_exception, is_outage
 from fait._subscriptions.lane import Job, RangeLane
 from fait._subscriptions.record_queue import NOTHING, JobResult, RecordQueue
@@ -386,8 +387,9 @@ class LaneWorker:
             return as_exception(error)
         self._limit = max(1, len(events) // 2)
         logger.info(
-            "batch failed, handling %d of its events: subscription=%s position=%d last_position=%d error=%r",
-            self._limit, self._definition.name, events[0].position, events[-1].position, error,
+            "batch failed, handling %d of its events: subscription=%s position=%d last_position=%d error=%s",
+            self._limit, self._definition.name, events[0].position, events[-1].position,
+            describe_error(error, self._definition.policy.messages),
         )  # fmt: skip
         return None
 

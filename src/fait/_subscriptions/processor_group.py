@@ -17,6 +17,7 @@ from fait._store.ports.registrations import SLOTS, RangeKey
 from fait._store.ports.store import Store
 from fait._store.ports.unit_of_work import RangeMove, UnitOfWork
 from fait._store.position_signal import PositionSignal
+from fait._subscriptions.error_text import describe_error
 from fait._subscriptions.event_source import OpenSource
 from fait._subscriptions.fleet import RANGES_PER_WORKER, RangePlan, WorkerCounts, plan_ranges
 from fait._subscriptions.lane import RangeLane
@@ -108,6 +109,17 @@ class ProcessorGroup:
         """The error that is being retried, or because of which it does not run; None if there is none."""
         works = (each.work.error for each in self._processors.values() if each.work)
         return self.run.error or next((each for each in works if each is not None), None)
+
+    @property
+    def error_text(self) -> str:
+        """Type and text of the error, as they are stored and logged; "" if there is none."""
+        return "" if self.error is None else str(describe_error(self.error, self.definition.policy.messages))
+
+    @property
+    def cause(self) -> Exception | None:
+        """The error as the cause of another one; None if there is none, or if the policy hides its text."""
+        # fault: hidden-message-is-a-cause
+        return None if self.definition.policy.messages == "hide" else self.error
 
     @property
     def state(self) -> State:

@@ -137,7 +137,7 @@ def _stale(group: ProcessorGroup, target: int, deadline: Deadline, failure: KeyF
         )
     parked_key = failure.key if is_parked else None
     stale = Stale(name, failure.next_position - 1, target, deadline.timeout_s, reason, parked_key)
-    stale.__cause__ = group.error
+    stale.__cause__ = group.cause
     return stale
 
 
@@ -171,7 +171,7 @@ def _lag_reason(group: ProcessorGroup) -> str:
     if group.state == "paused":
         return f"It is paused. Continue it with fait resume {group.name}."
     if group.error is not None:
-        return f"It fails in this process: {type(group.error).__name__}: {group.error}"
+        return f"It fails in this process: {group.error_text}"
     if not group.started:
         state = "This process runs no subscriptions"
     elif group.state == "waiting" and (expires_in_s := group.lease_expires_at - group.run.clock.monotonic()) > 0:

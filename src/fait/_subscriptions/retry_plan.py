@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from fait._broker_errors import MalformedMessage
 from fait._errors import EventTooNew, Unavailable
 from fait._store.ports.failures import KeyFailure
-from fait._subscriptions.failure import MAX_PARKED_KEYS, FailureAction, describe_failure, name_of_type
+from fait._subscriptions.error_text import describe_error, name_of_type
+from fait._subscriptions.failure import MAX_PARKED_KEYS, FailureAction, describe_failure
 from fait._subscriptions.lane import RangeLane
 from fait._subscriptions.subscription import FailedKey
 from fait._subscriptions.subscription_run import SubscriptionRun
@@ -55,6 +56,7 @@ class RetryPlan:
         failure = describe_failure(
             failed.error, failed.event, failed.key, previous, "retrying",
             subscription=self._definition.name, generation=self._lane.lease.key.generation, now=self._run.clock.now(),
+            messages=policy.messages,
         )  # fmt: skip
         action = self._action(failed, failure.attempts)
         if isinstance(failed.error, EventTooNew) and policy.too_new == "skip":
@@ -99,17 +101,25 @@ class RetryPlan:
         return action
 
     def _action(self, failed: FailedKey, attempt: int) -> FailureAction:
-        """Return what follows an attempt. A malformed message stays malformed."""
-        policy = self._definition.policy
-        return policy.then if isinstance(failed.error, MalformedMessage) else policy.action(attempt)
+        """Return what follows an attempt.
+
+        A malformed message stays malformed, so it is not tried again. Any program can write one: it neither pauses the
+        consumer (`then="stop"`) nor is dropped (`then="skip"`).
+        """
+        # fault: malformed-message-follows-the-policy
+        if isinstance(failed.error, MalformedMessage):
+            return "park"
+        return self._definition.policy.action(attempt)
 
     def _log(self, failed: FailedKey, action: FailureAction, delay_s: float, attempt: int) -> None:
-        event = failed.event
+        event, error = failed.event, describe_error(failed.error, self._definition.policy.messages)
+        # fault: secrets-logged
+        text = error.with_traceback() if attempt == 1 or action != "retry" else str(error)
         logger.log(
             logging.WARNING if action == "retry" else logging.ERROR,
-            "event failed, %s: subscription=%s position=%d stream=%s type=%s event_id=%s attempt=%d error=%r",
+            "event failed, %s: subscription=%s position=%d stream=%s type=%s event_id=%s attempt=%d error=%s",
             _LOG_WORDS[action].format(delay_s), self._definition.name, event.position, event.stream, event.type,
-            event.id, attempt, failed.error, exc_info=failed.error if attempt == 1 or action != "retry" else None,
+            event.id, attempt, text,
         )  # fmt: skip
 
     async def _pause(self, reason: str) -> None:

@@ -9,11 +9,12 @@ import msgspec
 
 from fait._broker_errors import BrokerUnavailable
 from fait._clock import Clock
-from fait._errors import CheckpointMismatch, FaitError, ReadModelChanged, StoreUnavailable, Unavailable
+from fait._errors import CheckpointMismatch, FaitError, ReadModelChanged, Unavailable
 from fait._store.ports.leases import Lease
 from fait._store.ports.store import Store
+from fait._subscriptions.error_text import describe_error
 from fait._subscriptions.event_source import EventSource, LogSource, OpenSource
-from fait._subscriptions.failure import FailurePolicy, describe_outage
+from fait._subscriptions.failure import FailurePolicy, describe_outage, is_outage
 from fait._subscriptions.page_reader import PageReader
 from fait._subscriptions.subscription import Subscription
 from fait._telemetry import logger
@@ -71,7 +72,7 @@ class SubscriptionRun:
         self.is_alive: Callable[[], bool] = lambda: True
         self._outages = 0
         self._outage_at = self._logged_at = clock.now()
-        self._logged: type[Exception] | None = None  # the type of the last error, if it is logged
+        self._logged = set[type[Exception]]()  # the types of errors that are logged since it began
 
     @property
     def is_refused(self) -> bool:
@@ -94,26 +95,41 @@ class SubscriptionRun:
         return delay_s
 
     def _log_outage(self, error: Exception, delay_s: float) -> None:
-        """Log the first of several errors of a type. Errors of fait say all that is to be done without a traceback."""
-        is_outage, is_logged = isinstance(error, StoreUnavailable | Unavailable | BrokerUnavailable), self._logged
-        self._logged = type(error)
+        """Log an outage once, whatever errors report it, and any other error once for each type.
+
+        Errors of fait, and those that the policy names, say all that is to be done without a traceback.
+        """
+        # fault: named-outage-logged-as-an-error
+        is_expected = isinstance(error, BrokerUnavailable) or self._is_outage(error)
+        kind = Unavailable if is_expected else type(error)
         # fault: each-attempt-in-an-outage-logged
-        level = logging.DEBUG if is_logged is type(error) else logging.WARNING if is_outage else logging.ERROR
-        if not is_logged:
+        level = logging.DEBUG if kind in self._logged else logging.WARNING if is_expected else logging.ERROR
+        if not self._logged:
             self._logged_at = self.clock.now()
+        self._logged.add(kind)
+        has_traceback = not (is_expected or isinstance(error, FaitError) or level == logging.DEBUG)
+        described = describe_error(error, self.definition.policy.messages)
         logger.log(
             level,
-            "subscription waits, retrying in %.2f s: subscription=%s failures=%d error=%s: %s",
-            delay_s, self.definition.name, self._outages, type(error).__qualname__, error,
-            exc_info=None if isinstance(error, FaitError) or level == logging.DEBUG else error,
+            "subscription waits, retrying in %.2f s: subscription=%s failures=%d error=%s",
+            delay_s, self.definition.name, self._outages,
+            described.with_traceback() if has_traceback else str(described),
         )  # fmt: skip
+
+    def _is_outage(self, error: Exception) -> bool:
+        """Whether the user has named an error as an outage. For a relay, each one is that stops it, also a defect."""
+        policy = OUTAGE_POLICY if self.definition.kind == "relay" else self.definition.policy
+        try:
+            return is_outage(error, policy)
+        except Exception:  # the function of the policy, which may expect errors of handlers only
+            return False
 
     def end_outage(self) -> None:
         """Take note of progress, of this worker or of others."""
         if self._logged:
             waited_s = (self.clock.now() - self._logged_at).total_seconds()
             logger.warning("subscription continues after %.1f s: subscription=%s", waited_s, self.definition.name)
-        self._logged = None
+        self._logged.clear()
         self.forget_outage()
 
     def forget_outage(self) -> None:
@@ -123,4 +139,6 @@ class SubscriptionRun:
     def describe_outage(self) -> str:
         """Return the outage as JSON text, for other processes."""
         assert self.error is not None
-        return msgspec.json.encode(describe_outage(self.error, self._outage_at)).decode()
+        return msgspec.json.encode(
+            describe_outage(self.error, self._outage_at, self.definition.policy.messages)
+        ).decode()

@@ -40,6 +40,16 @@ def _is_outage(error: BaseException) -> bool:
     return not isinstance(error, MessageRefused)
 
 
+class _NotEncoded(Refused, frozen=True):
+    """A message that was refused before it was sent.
+
+    Attributes:
+        error: the refusal, with the error of the app's code as its cause.
+    """
+
+    error: MessageRefused
+
+
 class Relay:
     """The subscription of one relay."""
 
@@ -125,7 +135,10 @@ class Relay:
             try:
                 message = self._message(number, event, context, publisher, floor)
             except MessageRefused as refused:
-                outcomes[number:] = [Refused(refused.reason, refused.code), *[Unsent()] * (len(events) - number - 1)]
+                outcomes[number:] = [
+                    _NotEncoded(refused.reason, refused.code, refused),
+                    *[Unsent()] * (len(events) - number - 1),
+                ]
                 break
             if number % ENCODED_AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -174,9 +187,15 @@ class Relay:
             key = self.key_of(event)
             # fault: key-parked-behind-unsent-message
             if isinstance(outcome, Refused) and key not in keys:
-                failed.append(FailedKey(key, event, MessageRefused(outcome.code, outcome.reason)))
+                failed.append(FailedKey(key, event, _error_of(outcome)))
             keys.add(key)
         return failed
+
+
+def _error_of(refused: Refused) -> MessageRefused:
+    """Return the error of a refused message: that of a function of the app has a traceback."""
+    # fault: place-of-a-refusal-forgotten
+    return refused.error if isinstance(refused, _NotEncoded) else MessageRefused(refused.code, refused.reason)
 
 
 def _first_open(outcomes: Sequence[PublishOutcome]) -> int:

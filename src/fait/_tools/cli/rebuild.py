@@ -65,11 +65,10 @@ async def _wait_until_caught_up(system: System, name: str) -> int:
             if position >= head:
                 return head
             if group.error is not None and group.state in ("failing", "paused"):  # not only some keys
-                error = group.error
                 raise CommandFailed(
                     f"rebuild of {name} failed after position {position:,} of {head:,}; its table is incomplete. Fix "
-                    f"the cause and run the same command again. Cause: {type(error).__name__}: {error}"
-                ) from error
+                    f"the cause and run the same command again. Cause: {group.error_text}"
+                ) from group.cause
             await asyncio.sleep(_POLL_INTERVAL_S)
 
 

@@ -106,7 +106,7 @@ async def report_changes(system: System, as_json: bool) -> None:
     while True:
         try:
             for status in await system.status():
-                current = (status.state, str(status.error or ""))
+                current = (status.state, status.error_text)
                 if reported.get(status.name) != current:
                     reported[status.name] = current
                     _print_status(status, as_json)
@@ -119,7 +119,7 @@ async def report_changes(system: System, as_json: bool) -> None:
 
 
 def _print_status(status: SubscriptionStatus, as_json: bool) -> None:
-    error = status.error and f"{type(status.error).__name__}: {status.error}"
+    error = status.error_text or None
     if as_json:
         print_json({"subscription": status.name, "state": status.state, "position": status.position, "error": error})
     else:
