@@ -376,6 +376,44 @@ async def test_offsets_of_two_consumers_differ_and_one_does_not_acknowledge_for_
     assert await opened.stored() == {"k": ["1", "2"]}
 
 
+async def test_stream_that_deleted_the_last_message_by_a_limit_is_read_from_its_first_message(opened: Opened) -> None:
+    limits = {"x-max-length-bytes": 5_000, "x-stream-max-segment-size-bytes": 1_000}
+    await opened.queue(0, {"x-queue-type": "stream", **limits})
+    broker = await opened.broker(options="?queues=stream")
+    publisher, lanes = await opened.publisher(broker), await broker.lanes(opened.topic)
+    spec = ConsumerSpec(name="c", lanes=lanes, start="beginning")
+    await publish(publisher, message(1))
+    first = await received(await broker.consumer(spec, {}))
+
+    for position in range(2, 42):
+        await publish(publisher, message(position, body=b"%d" % position + b"-" * 500))
+    consumer = await broker.consumer(spec, {lanes[0]: first[0].offset})
+
+    found = [int(each.body.partition(b"-")[0]) for each in await received(consumer)]
+    assert found == list(range(found[0], found[0] + len(found)))
+    assert found[0] > 2
+
+
+async def test_server_that_stops_before_it_delivers_the_last_message_is_an_outage_and_no_loss(
+    rabbitmq_servers: Callable[..., RabbitmqServer],
+) -> None:
+    server = rabbitmq_servers(options="queues=stream")
+    broker = await open_broker(server.url, timeout_s=4)
+    await broker.check(Topology({"orders": 1}), create=True)
+    lanes = await broker.lanes("orders")
+    spec = ConsumerSpec(name="c", lanes=lanes, start="beginning")
+    opening = asyncio.create_task(broker.consumer(spec, {lanes[0]: "4@0"}))  # until 2 s later, it waits for the message
+
+    await asyncio.sleep(1)
+    server.freeze()
+    try:
+        with pytest.raises(BrokerUnavailable, match="no answer within 4 s"):
+            await opening
+    finally:
+        server.thaw()
+        await broker.close()
+
+
 async def test_message_of_another_program_has_its_properties_as_headers(opened: Opened) -> None:
     broker = await opened.broker(lanes=1)
     headers: Any = {"Amount": 5, "Raw": bytearray(b"\xff"), "Text": "ä"}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import aiormq
 import nats
 import pytest
 import redis.asyncio
@@ -21,7 +22,6 @@ from tests.inbox.topics import SOURCE, Placed, Reserved, idle, new_topic, placed
 from tests.relay.published import TOPIC, Counted, NatsUnderTest, RedisUnderTest, append, relay_app, until_published
 from tests.relay.test_lost_messages import rewind
 from tests.servers.broker import BrokerServer
-from tests.servers.kafka import KafkaServer
 
 
 def app_of(url: str, topic: str, seen: list[int], **options: Any) -> fait.App:
@@ -37,7 +37,15 @@ def app_of(url: str, topic: str, seen: list[int], **options: Any) -> fait.App:
 
 @pytest.fixture(params=["memory", "nats_server", "redis_server"])
 def url(request: pytest.FixtureRequest) -> str:
-    return f"memory:{uuid4().hex}" if request.param == "memory" else request.getfixturevalue(request.param).url
+    return url_of(request, request.param)
+
+
+def url_of(request: pytest.FixtureRequest, server: str) -> str:
+    """Return the URL of a broker whose consumers store offsets."""
+    if server == "memory":
+        return f"memory:{uuid4().hex}"
+    url: str = request.getfixturevalue(server).url
+    return f"{url}?queues=stream" if server == "rabbitmq_server" else url
 
 
 async def test_consumer_that_begins_at_the_end_misses_nothing_after_its_first_start(url: str, tmp_path: Path) -> None:
@@ -54,9 +62,11 @@ async def test_consumer_that_begins_at_the_end_misses_nothing_after_its_first_st
     assert sorted(seen) == [6, 7, 8, 9]
 
 
+@pytest.mark.parametrize("server", ["memory", "nats_server", "rabbitmq_server", "redis_server"])
 async def test_consumer_waits_if_its_topic_was_created_again_and_reads_it_after_a_rewind(
-    url: str, tmp_path: Path
+    request: pytest.FixtureRequest, tmp_path: Path, server: str
 ) -> None:
+    url = url_of(request, server)
     store, seen = f"sqlite:///{tmp_path}/stock.db", list[int]()
     async with new_topic(url, lanes=1) as topic:
         app = app_of(topic.url, topic.name, seen)
@@ -83,21 +93,22 @@ async def test_consumer_waits_if_its_topic_was_created_again_and_reads_it_after_
 
 
 @pytest.mark.parametrize("is_running", [True, False])
-async def test_kafka_topic_that_was_created_again_is_noticed_whatever_is_in_it(
-    kafka_server: KafkaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_running: bool
+@pytest.mark.parametrize("server", ["kafka_server", "rabbitmq_server"])
+async def test_topic_that_was_created_again_is_noticed_also_if_it_has_more_messages_than_before(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str, is_running: bool
 ) -> None:
     monkeypatch.setattr(kafka_consumer, "TOPIC_CHECK_S", 0.5)
-    store, seen = f"sqlite:///{tmp_path}/stock.db", list[int]()
-    async with new_topic(kafka_server.url, lanes=1) as topic, AsyncExitStack() as closing:
+    url, store, seen = url_of(request, server), f"sqlite:///{tmp_path}/stock.db", list[int]()
+    async with new_topic(url, lanes=1) as topic, AsyncExitStack() as closing:
         app = app_of(topic.url, topic.name, seen)
         await topic.publish(*[placed(number, "a") for number in range(1, 4)])
         async with app.open(store) as s:
             await idle(s, 3)
             if is_running:
-                await create_again(kafka_server, topic.name, closing)
+                await create_again(url, topic.name, closing)
                 await until(lambda: isinstance(error_of(s), fait.OffsetLost))
         if not is_running:
-            await create_again(kafka_server, topic.name, closing)
+            await create_again(url, topic.name, closing)
         async with app.open(store) as s:
             await until(lambda: isinstance(error_of(s), fait.OffsetLost))
             registration = await s.store.registrations.registration("consumer")
@@ -108,14 +119,13 @@ async def test_kafka_topic_that_was_created_again_is_noticed_whatever_is_in_it(
     assert len(seen) == 30
 
 
-async def create_again(server: KafkaServer, name: str, closing: AsyncExitStack) -> None:
-    """Delete a topic, and create it with more messages than before."""
-    admin = AdminClient({"bootstrap.servers": server.url.removeprefix("kafka://")})
-    await asyncio.to_thread(admin.delete_topics([name])[name].result)
-    topic = await closing.enter_async_context(new_topic(server.url, lanes=1))
+async def create_again(url: str, name: str, closing: AsyncExitStack) -> None:
+    """Delete a topic, and create it with other messages, which are more than before."""
+    await delete_topic(url, name)
+    topic = await closing.enter_async_context(new_topic(url, lanes=1))
     await topic._broker.check(Topology({name: 1}), create=True)
     topic.name = name
-    await topic.publish(*[placed(number, "a") for number in range(1, 31)])
+    await topic.publish(*[placed(number, "a") for number in range(4, 31)])
 
 
 def error_of(system: fait.System, name: str = "consumer") -> Exception | None:
@@ -130,6 +140,14 @@ async def delete_topic(url: str, topic: str) -> None:
         client = await nats.connect(url)
         await client.jetstream().delete_stream(topic)
         await client.close()
+    elif url.startswith("kafka"):
+        admin = AdminClient({"bootstrap.servers": url.removeprefix("kafka://")})
+        await asyncio.to_thread(admin.delete_topics([topic])[topic].result)
+    elif url.startswith("amqp"):
+        async with aiormq.connect(url.partition("?")[0].replace("://", "://guest:guest@")) as client:
+            channel = await client.channel()
+            await channel.queue_delete(f"fait:{topic}:0")
+            await channel.exchange_delete(f"fait:{topic}:1")
     else:
         connection: Any = redis.asyncio.Redis.from_url(url)
         await connection.hdel("fait:lanes", topic)

@@ -230,8 +230,15 @@ FAULTS = [
         "offsets of a RabbitMQ queue are the same in each connection",
         "_delivery/brokers/rabbitmq/consumer.py",
         "offsets-of-queues-repeat",
-        "return str(delivered.delivery_tag)",
+        "return message_of(delivered, str(delivered.delivery_tag))",
         f"{RABBITMQ}offsets_of_two_consumers_differ_and_one_does_not_acknowledge_for_the_other",
+    ),
+    Mutant(
+        "a server that does not answer is taken for a RabbitMQ stream that has lost messages",
+        "_delivery/brokers/rabbitmq/consumer.py",
+        "outage-taken-for-lost-messages",
+        "pass",
+        f"{RABBITMQ}server_that_stops_before_it_delivers_the_last_message_is_an_outage_and_no_loss",
     ),
     Mutant(
         "a second consumer of a RabbitMQ queue waits silently",

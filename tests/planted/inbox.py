@@ -30,7 +30,21 @@ FAULTS = [
         "_delivery/brokers/kafka/consumer.py",
         "kafka-topic-created-again-is-read-on",
         "if False:",
-        START + "kafka_topic_that_was_created_again_is_noticed_whatever_is_in_it[False]",
+        START + "topic_that_was_created_again_is_noticed_also_if_it_has_more_messages_than_before[kafka_server-False]",
+    ),
+    Mutant(
+        "another message at the offset of a consumer of a RabbitMQ stream is not noticed",
+        "_delivery/brokers/rabbitmq/consumer.py",
+        "replaced-message-of-a-stream-not-noticed",
+        "return False",
+        f"{START}topic_that_was_created_again_is_noticed_also_if_it_has_more_messages_than_before[rabbitmq_server-False]",
+    ),
+    Mutant(
+        "a consumer waits silently for new messages behind the end of a RabbitMQ stream that was created again",
+        "_delivery/brokers/rabbitmq/consumer.py",
+        "end-of-stream-not-noticed",
+        "return False",
+        f"{START}consumer_waits_if_its_topic_was_created_again_and_reads_it_after_a_rewind[rabbitmq_server]",
     ),
     Mutant(
         "a log whose id is not in trusts= is taken silently for one of another program",

@@ -44,6 +44,17 @@ def test_malformed_topic_is_invalid_usage(run: Run, url: str, option: str) -> No
     assert f"--topic {option}: write the name and the number of lanes" in answer.stderr
 
 
+@pytest.mark.parametrize("name", ["Orders", "bad*", "-orders"])
+def test_topic_to_which_no_relay_could_publish_is_not_created(run: Run, url: str, name: str) -> None:
+    refused = run("broker", "check", url, "--topic", "orders=4", "--topic", f"{name}=4", "--create")
+    checked = run("broker", "check", url, "--topic", "orders=4", "--topic", f"{name}=4")
+
+    assert refused.exit_code == 2
+    assert f"--topic {name}=4: a topic has 1 to 200 lower-case letters" in refused.stderr
+    assert "problem\ttopic orders" in checked.stdout
+    assert f"problem\ttopic {name}" in checked.stdout
+
+
 def test_unreachable_broker_fails_without_its_password(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET", "hidden-word")
 

@@ -1,13 +1,27 @@
-"""The topics of a broker with their numbers of lanes, for adapters that store them at the broker themselves."""
+"""The names of topics; and their numbers of lanes, for adapters that store these at the broker themselves."""
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from itertools import groupby
+from typing import Final
 
 from fait._broker_errors import TopologyMismatch
 from fait._delivery.brokers.port import Lane, Topology
 from fait._store.ports.store import Finding
 
-__all__ = ["Topics"]
+__all__ = ["TOPIC_RULE", "Topics", "is_topic"]
+
+TOPIC_RULE: Final = (
+    "a topic has 1 to 200 lower-case letters, digits, '-', '_' and '.', and begins with a letter or a digit"
+)
+"""Which names topics have that fait creates and publishes to, as a part of a sentence."""
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,199}")
+
+
+def is_topic(name: object) -> bool:
+    """Whether fait can create a topic with this name and publish to it."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
 class Topics:

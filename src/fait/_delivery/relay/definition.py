@@ -6,16 +6,16 @@ from types import MappingProxyType
 from typing import Any, Final, cast
 
 from fait._arguments import check_functions, described
+from fait._delivery.brokers.topics import TOPIC_RULE, is_topic
 from fait._delivery.wire.signature import check_key_variables
 from fait._errors import DeclarationError, UsageError
 from fait._events.event import is_schema_version
 from fait._events.stream import check_category
 from fait._subscriptions.subscription import Start
 
-__all__ = ["RelayDefinition", "is_topic"]
+__all__ = ["RelayDefinition"]
 
 _VARIABLE: Final = re.compile(r"\$\{(\w+)\}")
-_TOPIC: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,199}")
 
 Topic = str | Callable[[Any], str | None]
 Key = Callable[[Any], str]
@@ -77,10 +77,7 @@ class RelayDefinition:
         functions = {"topic": self.topic, "key": self.key}
         check_functions(name, **{n: each for n, each in functions.items() if each is not None and each != self.topic})
         if not callable(self.topic) and not is_topic(self.topic):
-            raise DeclarationError(
-                f"{name}: a topic has 1 to 200 lower-case letters, digits, '-', '_' and '.', and begins with a letter "
-                f"or a digit; got {self.topic!r}"
-            )
+            raise DeclarationError(f"{name}: {TOPIC_RULE}; got {self.topic!r}")
         _check_destination(name, self.to)
         if self.sign is not None:
             check_key_variables(f"{name}: sign=", [self.sign])
@@ -111,11 +108,6 @@ def _versions(relay: str, events: tuple[type, ...], as_version: object) -> Mappi
                 f"got {version!r}"
             )
     return versions
-
-
-def is_topic(name: object) -> bool:
-    """Whether a topic can have this name."""
-    return isinstance(name, str) and _TOPIC.fullmatch(name) is not None
 
 
 def _check_destination(relay: str, to: object) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from fait._broker_errors import MessageRefused
-from fait._delivery.relay.definition import RelayDefinition, is_topic
+from fait._delivery.brokers.topics import is_topic
+from fait._delivery.relay.definition import RelayDefinition
 from fait._errors import UsageError
 from fait._events.codec import Codec
 from fait._events.envelope import RecordedEvent

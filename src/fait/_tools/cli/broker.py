@@ -8,6 +8,7 @@ import typer
 from fait._broker_errors import broker_needed_to
 from fait._delivery.brokers.open import open_broker
 from fait._delivery.brokers.port import BrokerFeatures, Topology
+from fait._delivery.brokers.topics import TOPIC_RULE, is_topic
 from fait._errors import UsageError
 from fait._store.ports.store import Finding
 from fait._tools.cli.options import JsonOption
@@ -47,7 +48,7 @@ async def check(
     Reports settings with which the broker can lose messages that it has confirmed. The exit code is 1 if a check found
     a problem. A check that could not be made is reported as unknown.
     """
-    topology = topology_of(topics or [])
+    topology = topology_of(topics or [], create=create)
     with broker_needed_to("check"):
         findings, features = await _check(url, topology, create=create)
     problems = [each for each in findings if each.status == "problem"]
@@ -67,17 +68,23 @@ async def _check(url: str, topology: Topology, *, create: bool) -> tuple[list[Fi
         await opened.close()
 
 
-def topology_of(topics: list[str]) -> Topology:
+def topology_of(topics: list[str], *, create: bool) -> Topology:
     """Return the topics that options name.
 
+    Args:
+        topics: the options.
+        create: whether the topics are created. Those of other programs, which exist already, can have other names.
+
     Raises:
-        UsageError: an option is malformed.
+        UsageError: an option is malformed, or no relay could publish to a topic that it creates.
     """
     lanes: dict[str, int] = {}
     for each in topics:
         name, _, number = each.partition("=")
         if not name or not number.isdecimal() or int(number) < 1:
             raise UsageError(f"--topic {each}: write the name and the number of lanes, as in --topic orders=16")
+        if create and not is_topic(name):
+            raise UsageError(f"--topic {each}: {TOPIC_RULE}. Nothing was created.")
         lanes[name] = int(number)
     return Topology(lanes)
 

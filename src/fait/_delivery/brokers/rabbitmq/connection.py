@@ -133,12 +133,13 @@ class RabbitmqConnection:
         timeout_s: timeout for each request.
 
     Attributes:
+        name: URL of the broker, without passwords.
         timeout_s: timeout for each request, in seconds.
         on_failure: functions that are called when the connection fails.
     """
 
     def __init__(self, destination: Destination, timeout_s: float) -> None:
-        self._destination = destination
+        self.name = destination.name
         self.timeout_s = timeout_s
         self._transport = transport_to(destination)
         self._client = client_of(destination, timeout_s, self._transport)
@@ -263,7 +264,7 @@ class RabbitmqConnection:
 
     def unavailable(self, reason: str, outcome: Outcome = "not_sent") -> BrokerUnavailable:
         """Return the error of an outage."""
-        return BrokerUnavailable(self._destination.name, reason.rstrip("."), outcome)
+        return BrokerUnavailable(self.name, reason.rstrip("."), outcome)
 
     async def finish(self, close: Callable[[], Awaitable[Any]]) -> None:
         """Wait until aiormq has closed something, or the server does not answer. Never raises.

@@ -13,10 +13,12 @@ from uuid import uuid4
 from aiormq import Channel
 from aiormq.abc import DeliveredMessage
 from msgspec import Struct
+from msgspec.structs import replace
 
-from fait._delivery.brokers.port import ConsumedBatch, ConsumerSpec, Lane, LaneRevoked
+from fait._broker_errors import OffsetLost
+from fait._delivery.brokers.port import ConsumedBatch, ConsumedMessage, ConsumerSpec, Lane, LaneRevoked
 from fait._delivery.brokers.rabbitmq.connection import RabbitmqConnection, ServerRefusal
-from fait._delivery.brokers.rabbitmq.queues import LaneKind, lane_name, message_of
+from fait._delivery.brokers.rabbitmq.queues import LaneKind, fingerprint_of, lane_name, message_of
 from fait._delivery.brokers.ready_lanes import ReadyLanes
 
 __all__ = ["RabbitmqConsumer"]
@@ -48,11 +50,24 @@ class LaneReader(Struct):
         channel: its channel.
         received: number of messages that `receive` has returned: the delivery tag of the last one.
         acknowledged: delivery tag up to which messages are acknowledged.
+        after: offset of the last message that is not read; "" if there is none.
+        first: offset of the first message that was delivered; "" before that.
     """
 
     channel: Channel
+    after: str = ""
+    first: str = ""
     received: int = 0
     acknowledged: int = 0
+
+    @property
+    def has_lost_messages(self) -> bool:
+        """Whether the stream ends before the last message that is not read, or has another one in its place."""
+        if not self.first:
+            # fault: end-of-stream-not-noticed
+            return True
+        # fault: replaced-message-of-a-stream-not-noticed
+        return self.first != self.after and number_of(self.first) <= number_of(self.after)
 
 
 class RabbitmqConsumer:
@@ -91,6 +106,9 @@ class RabbitmqConsumer:
 
         Args:
             offsets: offset of the last message of each lane of streams that is not read; "": read from the beginning.
+
+        Raises:
+            OffsetLost: a stream ends before an offset, or has another message there.
         """
         if self._kind == "quorum":
             # fault: second-consumer-waits-silently
@@ -127,26 +145,52 @@ class RabbitmqConsumer:
 
     async def _open(self, lane: Lane, offset: str | None) -> None:
         channel: Any = await self._open_channel(lane)
-        self._readers[lane] = LaneReader(channel)
+        after = offset if offset and self._kind == "stream" else ""
+        reader = self._readers[lane] = LaneReader(channel, after)
         # Also when the queue is deleted: the server then ends the delivery, or closes the channel.
         channel.closing.add_done_callback(partial(self._revoke, lane))
         channel.on_consumer_cancel_callbacks.add(partial(self._revoke, lane))
-        await self._connection.run(lambda: channel.basic_qos(prefetch_count=self._prefetch))
+        await self._set_prefetch(channel)
         arguments = start_of(offset, self._spec) if self._kind == "stream" else None
-        queue, handle = lane_name(lane.topic, lane.number), partial(self._handle, lane)
+        queue, handle = lane_name(lane.topic, lane.number), partial(self._handle, lane, reader)
         await self._connection.run(lambda: channel.basic_consume(queue, handle, arguments=arguments))
+        if reader.after:
+            await self._require_last_message(lane, reader)
 
-    async def _handle(self, lane: Lane, delivered: DeliveredMessage) -> None:
-        self._ready.add(lane, [message_of(delivered, self._offset_of(delivered))])
+    async def _set_prefetch(self, channel: Any) -> None:
+        await self._connection.run(lambda: channel.basic_qos(prefetch_count=self._prefetch))
+
+    async def _require_last_message(self, lane: Lane, reader: LaneReader) -> None:
+        """Wait for the last message that was read, or a later one if it was deleted in order, as by a limit."""
+        try:
+            async with asyncio.timeout(self._connection.timeout_s / 2):
+                while not (reader.first or lane in self._revoked):
+                    self._connection.require()
+                    self._arrival.clear()
+                    await self._arrival.wait()
+        except TimeoutError:
+            # fault: outage-taken-for-lost-messages
+            await self._set_prefetch(reader.channel)  # only for the answer: without one, this is an outage
+        if lane not in self._revoked and reader.has_lost_messages:
+            raise OffsetLost(self._connection.name, self._spec.name, lane.topic, lane.number, reader.after)
+
+    async def _handle(self, lane: Lane, reader: LaneReader, delivered: DeliveredMessage) -> None:
+        message = self._message_of(delivered)
+        reader.first = reader.first or message.offset
+        if message.offset == reader.after:
+            reader.received += 1  # acknowledged with the next ones
+        else:
+            self._ready.add(lane, [message])
         self._arrival.set()
 
-    def _offset_of(self, delivered: DeliveredMessage) -> str:
-        """Return the offset in a stream; for a queue, one that no other delivery has."""
-        headers = delivered.header.properties.headers or {}
-        # fault: offsets-of-queues-repeat
-        return (
-            str(headers["x-stream-offset"]) if self._kind == "stream" else f"{self._session}-{delivered.delivery_tag}"
-        )
+    def _message_of(self, delivered: DeliveredMessage) -> ConsumedMessage:
+        """Return a message with its offset in a stream; for a queue, with one that no other delivery has."""
+        if self._kind != "stream":
+            # fault: offsets-of-queues-repeat
+            return message_of(delivered, f"{self._session}-{delivered.delivery_tag}")
+        message = message_of(delivered, "")
+        number = (delivered.header.properties.headers or {})["x-stream-offset"]
+        return replace(message, offset=f"{number}@{fingerprint_of(message)}")
 
     def _revoke(self, lane: Lane, _: object) -> None:
         self._revoked.append(lane)
@@ -216,8 +260,13 @@ def lock_name(queue: str) -> str:
     return f"{queue}:consumer"
 
 
+def number_of(offset: str) -> int:
+    """Return the number of a message in its stream."""
+    return int(offset.partition("@")[0])
+
+
 def start_of(offset: str | None, spec: ConsumerSpec) -> dict[str, Any]:
     """Return where the server begins to deliver a stream."""
     if offset:
-        return {"x-stream-offset": int(offset) + 1}
+        return {"x-stream-offset": number_of(offset)}
     return {"x-stream-offset": "next" if spec.start == "end" and offset is None else "first"}

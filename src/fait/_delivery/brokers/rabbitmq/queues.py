@@ -5,6 +5,7 @@ that there are no more: AMQP cannot list queues. Nothing is published to the exc
 """
 
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any, Final, Literal
 
 from aiormq import spec
@@ -13,7 +14,7 @@ from aiormq.abc import DeliveredMessage
 from fait._delivery.brokers.destination import Destination
 from fait._delivery.brokers.port import ConsumedMessage, Message
 
-__all__ = ["LaneKind", "kind_of", "lane_name", "message_of", "properties_of", "queue_arguments"]
+__all__ = ["LaneKind", "fingerprint_of", "kind_of", "lane_name", "message_of", "properties_of", "queue_arguments"]
 
 LaneKind = Literal["quorum", "unordered", "stream"]
 """A quorum queue with one consumer at a time; one with any number of consumers, which get messages in any order; or a
@@ -96,6 +97,15 @@ def message_of(delivered: DeliveredMessage, offset: str) -> ConsumedMessage:
     return ConsumedMessage(
         offset=offset, key=None if key is None else text_of(key), headers=headers, body=delivered.body
     )
+
+
+def fingerprint_of(message: ConsumedMessage) -> str:
+    """Return a text that differs between messages, except for repetitions, and that each delivery of one repeats."""
+    # Headers such as x-death are the server's, which may change them with its version.
+    headers = sorted(each for each in message.headers.items() if not each[0].startswith("x-"))
+    digest = blake2b(repr((message.key, headers)).encode(), digest_size=8)
+    digest.update(message.body)
+    return digest.hexdigest()
 
 
 def text_of(value: object) -> str:
