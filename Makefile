@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTHONS ?= 3.11=lowest 3.11 3.12 3.13 3.14
 PYTHONS_DIR ?= /tmp/fait-pythons
 
-.PHONY: help install demo demo-brokers quick test test-failed check style mutants soundness pythons soak hostile fleet delivery bench bench-postgres bench-outbox bench-mark bench-brokers bench-relay bench-handled bench-held bench-upcasting bench-check bench-http hops clean
+.PHONY: help install demo demo-brokers quick test test-failed check style mutants soundness pythons soak hostile fleet delivery bench bench-postgres bench-outbox bench-mark bench-brokers bench-relay bench-handled bench-held bench-workers bench-upcasting bench-check bench-http hops clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -98,6 +98,9 @@ bench-handled: install ## measure from a commit to a handler in another process,
 
 bench-held: install ## measure a relay while transactions of other programs are held open: 5 minutes
 	PYTHONPATH=bench:. $(BIN)/python -m held $(ARGS)
+
+bench-workers: install ## measure concurrent calls, processes, a poisoned key and the loss of a worker: some minutes
+	PYTHONPATH=bench:. $(BIN)/python -m workers $(ARGS)
 
 bench-upcasting: install ## measure decoding of events of current and older versions: 10 s
 	PYTHONPATH=bench $(BIN)/python bench/upcasting.py

@@ -1,7 +1,7 @@
 """Measures what workers share and what they wait for: calls at the same time, processes, poisoned keys, a lost worker.
 
-    PYTHONPATH=bench:. python -m workers                      all measurements, on SQLite and PostgreSQL: some minutes
-    PYTHONPATH=bench:. python -m workers calls takeover       some of them
+    make bench-workers                           all measurements, on SQLite and PostgreSQL: some minutes
+    make bench-workers ARGS="calls takeover"     some of them
 
 calls      events per second of a handler that waits for 20 ms, one call at a time and 64
 processes  the same with 4 calls at a time, in one process and in four
