@@ -379,7 +379,7 @@ async def test_too_many_stored_messages_stop_the_consumer_until_they_are_handled
         await topic.publish(*[placed(number, "a") for number in range(1, 301)])
         async with app.open("memory:", lease_s=0.5) as s:
             await idle(s, 3)
-            await asyncio.sleep(1)
+            await until(lambda: any("no more messages" in each.getMessage() for each in caplog.records))
             assert (await s.status())[0].position < 250
             failing[0] = False
             await s.store.failures.request(FailureRequest("consumer", ("a",), "redriving", "me"))

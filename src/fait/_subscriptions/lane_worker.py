@@ -134,7 +134,7 @@ class LaneWorker:
             self._wake.set()
 
     async def run(self) -> None:
-        """JobResult until it is stopped or its lease is lost.
+        """Work until it is stopped or its lease is lost.
 
         Raises:
             StoreUnavailable, Unavailable, or another error that is no failure of an event.

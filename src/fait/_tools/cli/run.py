@@ -66,10 +66,10 @@ async def run(
         with suppress(asyncio.CancelledError):
             await reports
         print_message("stopping: finishing the current batches")
-    end_with_hung_calls()
+    _end_with_hung_calls()
 
 
-def end_with_hung_calls() -> None:
+def _end_with_hung_calls() -> None:
     """End the process at once if a call still runs in a thread: Python would wait for it, as long as it takes."""
     # fault: hung-call-keeps-the-process
     if hung := hung_calls():
