@@ -15,7 +15,7 @@ again.
 
 from collections import deque
 from collections.abc import Callable, Collection, Sequence, Set
-from itertools import takewhile
+from itertools import filterfalse, repeat, takewhile
 
 from msgspec import Struct
 
@@ -236,7 +236,7 @@ class RangeLane:
         """Return the move of the range past events that are finished or fail, if others of their keys are set aside."""
         if self._unfinished.keys() <= finished:
             return self._move_to(max(self.frontier, self.cursor))
-        remaining = (each for each in self._unfinished if each not in finished and each not in set_aside)
+        remaining = filterfalse((finished | set_aside if set_aside else finished).__contains__, self._unfinished)
         first = next(remaining, None)
         if first is None:
             return self._move_to(max(self.frontier, self.cursor))
@@ -267,8 +267,7 @@ class RangeLane:
 
     def recorded(self, move: RangeMove, finished: Collection[int]) -> None:
         """Apply a move that was recorded."""
-        for each in finished:
-            self.size -= self._unfinished.pop(each, 0)
+        self.size -= sum(map(self._unfinished.pop, finished, repeat(0)))
         self.frontier = move.frontier
         for key, events in list(self._set_aside.items()):
             for each in [each for each in events if each <= self.frontier]:

@@ -108,14 +108,16 @@ class Projection:
 
     def _with_decoders(self, events: Sequence[RecordedEvent]) -> list[tuple[RecordedEvent, Decode]]:
         """Return the events that are not ignored, each with its decoder."""
-        decoders = self._decoders
         try:  # a call for each event would take longer than the rest
-            found = [(each, decoders[each.type][each.schema_version]) for each in events]
+            return self._find_decoders(events)
         except KeyError:
             for each in events:
                 self._add_decoder(each)
-            found = [(each, decoders[each.type][each.schema_version]) for each in events]
-        return [(each, decode) for each, decode in found if decode is not None]
+            return self._find_decoders(events)
+
+    def _find_decoders(self, events: Sequence[RecordedEvent]) -> list[tuple[RecordedEvent, Decode]]:
+        found = self._decoders
+        return [(each, decode) for each in events if (decode := found[each.type][each.schema_version]) is not None]
 
     def _add_decoder(self, event: RecordedEvent) -> None:
         if event.schema_version not in self._decoders[event.type]:

@@ -6,7 +6,7 @@ in Python would make loading slower: they end with the first large event, which 
 
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ _NO_LIMITS: Final = (None,) * 4
 
 _decode_tags = msgspec.json.Decoder(tuple[str, ...]).decode
 _encode = msgspec.json.encode
-# Most events have two equal times, which they share with the other events of their append.
+# Most events have two equal times, which they share with the other events of their append: no call is needed then.
 _parse_timestamp = lru_cache(256)(datetime.fromisoformat)
 
 
@@ -124,11 +124,15 @@ def _read_limited(
 ) -> tuple[list[RecordedEvent], bool]:
     """Read events until their number or their size reaches a limit; also return whether it did."""
     events, rows = list[RecordedEvent](), connection.execute(SQL[statement], values)
+    add, recorded_text, recorded = events.append, "", datetime.min.replace(tzinfo=UTC)
     for position, stream, version, name, schema, event_id, data, metadata, tags, recorded_at, occurred_at in rows:
-        events.append(
+        if recorded_at != recorded_text:
+            recorded_text, recorded = recorded_at, _parse_timestamp(recorded_at)
+        occurred = recorded if occurred_at == recorded_at else _parse_timestamp(occurred_at)
+        add(
             RecordedEvent(
                 position, stream, version, name, schema, event_id, data, metadata,
-                _decode_tags(tags) if tags else (), _parse_timestamp(recorded_at), _parse_timestamp(occurred_at),
+                _decode_tags(tags) if tags else (), recorded, occurred,
             )
         )  # fmt: skip
         # fault: large-events-read-at-once
