@@ -6,8 +6,8 @@ Two databases on one server get the same load at the same time: events at a fixe
 Redis. In one of them, a transaction that has written a row and one with a snapshot stay open. They hold back vacuum in
 their database: a row version that an update replaces there stays as a dead one.
 
-The delay of an event is that from its commit until a consumer has its message. At the end each relay publishes a
-backlog, which shows its rate, and the row versions that were replaced are counted, by table of fait.
+The delay of an event is that from its commit until a consumer has its message. At the end each relay publishes
+backlogs, which show its rate, and the row versions that were replaced are counted, by table of fait.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import asyncpg
@@ -36,6 +37,9 @@ __all__ = ["main"]
 CHUNK = 100
 """Number of events of the backlog that are appended at once."""
 
+BACKLOGS = 5
+"""Number of backlogs that each relay publishes, in turns; the median of their rates counts."""
+
 REPORT_TIMEOUT_S = 30
 """Timeout for the reports of closed connections: a connection reports its last statements before it is gone."""
 
@@ -51,7 +55,7 @@ class Result(Struct):
     Attributes:
         rate: events per second that were published while they were appended.
         delays_s: time from commit to consumer of each event.
-        backlog_rate: events per second of the backlog.
+        backlog_rate: events per second of a backlog, the median.
         replaced: number of row versions that updates and deletions replaced until the end of the load, by table.
         dead: number of dead row versions at that time, by table.
     """
@@ -101,8 +105,12 @@ async def measured(server: PostgresServer, broker: str, rate: int, count: int, b
         await opened.enter_async_context(held_transactions(databases[1]))
         loads = [load(url, broker, name, rate, count) for name, url in zip(("plain", "held"), databases, strict=True)]
         results = await asyncio.gather(*loads)
-        for name, url, result in zip(("plain", "held"), databases, results, strict=True):
-            result.backlog_rate = await backlog_rate(url, broker, name, backlog)
+        rates: dict[str, list[float]] = {url: [] for url in databases}
+        for _ in range(BACKLOGS):
+            for name, url in zip(("plain", "held"), databases, strict=True):
+                rates[url].append(await backlog_rate(url, broker, name, backlog))
+        for url, result in zip(databases, results, strict=True):
+            result.backlog_rate = median(rates[url])
     return results
 
 
