@@ -130,11 +130,18 @@ def test_connection_without_tls_has_no_context() -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "reason"), [("tls=yes", "tls= must be one of"), ("ca=/missing.pem", "cannot be read")]
+    ("url", "reason"),
+    [
+        ("rediss://broker?tls=yes", "tls= must be one of"),
+        ("rediss://broker?ca=/missing.pem", "cannot be read"),
+        ("rediss://broker?tls=off&ca=/ca.pem", "ca= has no effect without verified TLS"),
+        ("rediss://broker?tls=unverified&ca=/ca.pem", "ca= has no effect without verified TLS"),
+        ("redis://broker?ca=/ca.pem", "ca= has no effect without verified TLS"),
+    ],
 )
-def test_invalid_option_of_tls_is_refused(option: str, reason: str) -> None:
+def test_invalid_option_of_tls_is_refused(url: str, reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
-        destination_of(f"rediss://broker?{option}", {}).tls(default=True)
+        destination_of(url, {}).tls(default=url.startswith("rediss:"))
 
 
 # Opening

@@ -328,6 +328,13 @@ async def test_password_is_not_sent_to_a_server_without_tls_if_the_url_demands_i
         assert b"secret-of-user" not in proxy.received
 
 
+async def test_server_without_tls_and_without_users_is_refused_if_the_url_demands_tls(
+    server: BrokerServer, brokers: Brokers
+) -> None:
+    with pytest.raises(BrokerUnavailable):
+        await brokers.open(f"{server.url}?tls=verified")
+
+
 # Client libraries
 
 

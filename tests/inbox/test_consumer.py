@@ -333,8 +333,11 @@ async def test_data_that_does_not_fit_the_event_class_is_parked_at_once(url: str
         assert "Placed: Expected `int`, got `str` - at `$.number`" in failures["x1"].error
 
 
-async def test_version_that_any_program_can_claim_stops_no_consumer(url: str, topic: Topic) -> None:
-    calls = Calls(topic, trusts=())
+@pytest.mark.parametrize("trusts", [(), ("another-log",)])
+async def test_version_that_any_program_can_claim_stops_no_consumer(
+    url: str, topic: Topic, trusts: tuple[str, ...]
+) -> None:
+    calls = Calls(topic, trusts=trusts)
     await topic.publish(replace(placed(1, "junk"), schema_version=99), *events_to(4)[1:])
     async with calls.app.open(url) as s:
         await idle(s, 4)

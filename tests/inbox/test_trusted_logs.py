@@ -35,6 +35,26 @@ async def test_log_that_is_not_trusted_is_reported_once(caplog: pytest.LogCaptur
     )
 
 
+async def test_log_that_is_not_trusted_is_reported_once_although_an_outage_repeats_its_messages(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app, attempts = fait.App("stock"), list[int]()
+    async with new_topic(f"memory:{uuid4().hex}") as topic:
+
+        @app.consume(topic.name, from_=topic.url, as_=Placed, name="consumer", trusts=["log-1"])
+        async def handle(event: Placed) -> None:
+            attempts.append(event.number)
+            if len(attempts) == 1:
+                raise fait.Unavailable("not yet", retry_after_s=0)
+
+        await topic.publish(placed(1, "a"), source=replace(SOURCE, log_id="log-2"))
+        async with app.open("memory:") as s:
+            await idle(s, 1)
+
+    assert attempts == [1, 1]
+    assert len(reports(caplog)) == 1
+
+
 async def test_log_that_is_not_trusted_any_more_is_reported(
     store_url: Callable[[str], str], caplog: pytest.LogCaptureFixture
 ) -> None:

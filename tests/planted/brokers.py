@@ -181,8 +181,22 @@ FAULTS = [
         "a password is sent to a NATS server without TLS",
         "_delivery/brokers/nats/connection.py",
         "secret-without-tls",
-        "if False:",
+        "pass",
         f"{SERVERS}password_is_not_sent_to_a_server_without_tls_if_the_url_demands_it[nats]",
+    ),
+    Mutant(
+        "a connection to a NATS server without users needs no TLS",
+        "_delivery/brokers/nats/connection.py",
+        "connection-without-tls",
+        "pass",
+        f"{SERVERS}server_without_tls_and_without_users_is_refused_if_the_url_demands_tls[nats]",
+    ),
+    Mutant(
+        "authorities are ignored if there is no TLS",
+        "_delivery/brokers/destination.py",
+        "authorities-without-tls-ignored",
+        "if False:",
+        f"{OPEN}invalid_option_of_tls_is_refused",
     ),
     Mutant(
         "a message that NATS has not delivered is passed over",

@@ -96,11 +96,18 @@ FAULTS = [
         CONSUMER + "data_that_does_not_fit_the_event_class_is_parked_at_once[sqlite memory]",
     ),
     Mutant(
-        "a consumer that trusts no log waits for a version that any program can claim",
+        "a consumer that trusts another log waits for a version that any program can claim",
         "_delivery/inbox/consumer.py",
         "claimed-version-stops-a-consumer",
-        "if True:",
-        CONSUMER + "version_that_any_program_can_claim_stops_no_consumer[sqlite memory]",
+        "if self._consumer.trusts:",
+        CONSUMER + "version_that_any_program_can_claim_stops_no_consumer[sqlite memory-trusts1]",
+    ),
+    Mutant(
+        "a log that is not trusted is reported again after each outage",
+        "_delivery/inbox/consumer.py",
+        "logs-reported-by-each-source",
+        "spec = SourceSpec(consumer.name, consumer.topic, connect, reception, window, consumer.start)",
+        "tests/inbox/test_trusted_logs.py::test_log_that_is_not_trusted_is_reported_once_although_an_outage_repeats_its_messages",
     ),
     Mutant(
         "fields of a mapped message may have any type",

@@ -77,6 +77,9 @@ class Destination(Struct, frozen=True):
         mode = self.options.get("tls", "verified" if default else "off")
         if mode not in _TLS:
             self.refuse(f"tls= must be one of {', '.join(_TLS)}")
+        # fault: authorities-without-tls-ignored
+        if mode != "verified" and "ca" in self.options:
+            self.refuse("ca= has no effect without verified TLS. Add tls=verified, or remove it")
         if mode == "off":
             return None
         try:

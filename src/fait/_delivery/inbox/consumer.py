@@ -123,10 +123,12 @@ class MessageConsumer(Reactor):
         self._decoder = decoder_of(consumer.form)
         super().__init__(consumer.handler, codec, store.log, client)
         window = timedelta(days=consumer.id_window_days)
-        connect = partial(_open_broker, consumer.destination)
+        connect, reported = partial(_open_broker, consumer.destination), set[str]()
 
         def open_source(lease: Lease) -> InboxSource:
-            spec = SourceSpec(consumer.name, consumer.topic, connect, self._reception(), window, consumer.start)
+            reception = self._reception()
+            # fault: logs-reported-by-each-source
+            spec = SourceSpec(consumer.name, consumer.topic, connect, reception, window, consumer.start, reported)
             return InboxSource(spec, store.inbox, clock, lease)
 
         self.open_source: OpenSource = open_source
@@ -177,7 +179,7 @@ class MessageConsumer(Reactor):
             return super()._decode(received)
         except EventTooNew:
             # fault: claimed-version-stops-a-consumer
-            if self._consumer.trusts or self._consumer.verify:  # newer code can handle it
+            if received.mark is not None or self._consumer.verify:  # newer code can handle it
                 raise
             claim = f"it says that it has version {received.schema_version}, which is newer than this code"
             raise MalformedMessage(f"{claim}. If that is true, deploy newer code, then redrive it") from None

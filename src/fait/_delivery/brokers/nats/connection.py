@@ -77,6 +77,8 @@ class NatsConnection:
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._client.connect(**self._settings())
+                # fault: connection-without-tls
+                self._check_tls()  # the server may have asked for no secret
                 await self._subscribe(f"{self._inbox}.*", self._dispatch)
         except (TimeoutError, NatsError, OSError) as error:
             self._fail(self._last_error or str(error) or f"no answer within {self._timeout_s:g} s")
@@ -120,9 +122,13 @@ class NatsConnection:
     def _secret(self, value: str | None) -> str | None:
         """Return a secret, when nats-py sends it: after the TLS handshake, if there is one."""
         # fault: secret-without-tls
+        self._check_tls()
+        return value
+
+    def _check_tls(self) -> None:
+        """Raise `ssl.SSLError` if the URL demands TLS and the connection has none."""
         if self._demands_tls and not self._server_has_tls:
             raise ssl.SSLError("the server offers no TLS, and the URL demands it")
-        return value
 
     @property
     def _demands_tls(self) -> bool:
