@@ -92,7 +92,13 @@ def _find_no_worker(name: str, progress: str, each: SubscriptionOverview, redact
         detail = f"{progress}: it lags, and the definition of {workers} is not the registered one, so it cannot run it"
         rebuild = command_hint(f"rebuild {each.name} --app MODULE:APP", redacted_url)
         accept = command_hint(f"definition accept {each.name} --app MODULE:APP", redacted_url)
-        return Finding(name, "problem", detail, f"run: {rebuild}. If the rows of both are the same, run: {accept}")
+        diff = command_hint(f"definition diff {each.name} --app MODULE:APP", redacted_url)
+        advice = f"see what differs with: {diff}. If it is meant for this subscription, run: {accept}"
+        if registration.kind == "read_model":
+            advice = (
+                f"see what differs with: {diff}. Then run: {rebuild}. If the rows of both are the same, run: {accept}"
+            )
+        return Finding(name, "problem", detail, advice)
     advice = f"start a worker of the app {registration.app!r}: {command_hint('run --app MODULE:APP', redacted_url)}"
     outage = f"; the last one waited since {_describe_outage(each.outage)}" if each.outage else ""
     return Finding(name, "problem", f"{progress}: no worker runs it{outage}", advice)

@@ -9,7 +9,7 @@ import msgspec
 
 from fait._broker_errors import BrokerUnavailable
 from fait._clock import Clock
-from fait._errors import CheckpointMismatch, FaitError, ReadModelChanged, Unavailable
+from fait._errors import CheckpointMismatch, DefinitionChanged, FaitError, Unavailable
 from fait._store.ports.leases import Lease
 from fait._store.ports.store import Store
 from fait._subscriptions.error_text import describe_error
@@ -77,7 +77,7 @@ class SubscriptionRun:
     @property
     def is_refused(self) -> bool:
         """Whether the last lease was refused for a reason that concerns all ranges."""
-        return self.is_paused or isinstance(self.error, ReadModelChanged | CheckpointMismatch)
+        return self.is_paused or isinstance(self.error, DefinitionChanged | CheckpointMismatch)
 
     def _open_log(self, lease: Lease) -> EventSource:
         return LogSource(self.store.log, self._reader, lease, by_stream=self.definition.order_key == "stream")

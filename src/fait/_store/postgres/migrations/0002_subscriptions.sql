@@ -13,6 +13,7 @@ CREATE TABLE {schema}.fait_subscriptions (
     revision        bigint           NOT NULL, -- increases with each change of the definition
     state           text             NOT NULL, -- 'live' or 'retired'; a subscription works unless it is retired
     paused          boolean          NOT NULL DEFAULT false, -- true: its ranges are not acquired
+    definition      text             NOT NULL DEFAULT '', -- a JSON object: what definition_hash covers; '' if unknown
     PRIMARY KEY (subscription, generation)
 );
 
