@@ -45,6 +45,7 @@ CREATE TABLE {schema}.fait_workers (
     pid        bigint           NOT NULL,
     version    text             NOT NULL,
     runs       text             NOT NULL, -- a JSON object: the definition hash of each subscription that it can run
+    calls      text             NOT NULL, -- a JSON object: the duration of the oldest call of a subscription, in seconds
     started_at timestamptz      NOT NULL
 ) WITH (fillfactor = 50);
 

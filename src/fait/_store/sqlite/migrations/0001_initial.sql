@@ -88,7 +88,8 @@ CREATE TABLE fait_ranges (
     CHECK (position <= frontier)
 ) STRICT, WITHOUT ROWID;
 
--- `runs` is a JSON object: the definition hash of each subscription that the worker can run.
+-- `runs` is a JSON object: the definition hash of each subscription that the worker can run. So is `calls`: the duration of
+-- the oldest call of a subscription, in seconds.
 CREATE TABLE fait_workers (
     worker     TEXT PRIMARY KEY,
     heartbeat  INTEGER NOT NULL,
@@ -97,6 +98,7 @@ CREATE TABLE fait_workers (
     pid        INTEGER NOT NULL,
     version    TEXT NOT NULL,
     runs       TEXT NOT NULL,
+    calls      TEXT NOT NULL,
     started_at TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
