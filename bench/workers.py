@@ -38,7 +38,7 @@ BENCH = Path(__file__).parent
 CALL_S = 0.02
 KEYS = 1_000
 LEASE_S = 1.0
-TAKEOVERS = 15
+TAKEOVERS = 101  # so that the 99th percentile is not the largest
 POISONED = 10_000
 IDLE_S = 20.0
 
@@ -210,7 +210,8 @@ async def takeover(url: Callable[[], str]) -> dict[str, float]:
             await owner.wait()
             owner = other
         await end(owner)
-    return {"p50, leases": median(durations), "largest, leases": max(durations)}
+    p99 = percentile(durations, 0.99) / 1e6
+    return {"p50, leases": median(durations), "p99, leases": p99, "largest, leases": max(durations)}
 
 
 async def idle(url: Callable[[], str], count: Callable[[], int]) -> dict[str, float]:

@@ -428,8 +428,9 @@ class App:
                 the same name; `UnlockedEvents` if the app requires locks and an event type is a draft.
             StoreUnavailable: the store cannot be opened; `StoreTooNew` if a newer version of fait created it.
             SubscriptionsChanged: subscriptions were removed from the app and others were added to it.
-            ReadModelChanged: the definition of a read model changed since its table was built. With run="elsewhere"
-                only reading it raises this.
+            DefinitionChanged: the definition of a subscription changed since it was registered; of a read model, this
+                is `ReadModelChanged`. Both tell what differs. With run="elsewhere" only reading the read model raises
+                this.
             CheckpointMismatch: a checkpoint does not belong to this log.
             PositionExpired: a subscription would start where messages have been dropped.
         """

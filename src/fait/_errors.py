@@ -19,7 +19,8 @@
     ├── Stale                   a read model did not reach a position within the timeout
     │   └── NotSettled          … because a subscription fails, or there is no end of new events
     ├── SubscriptionsChanged    subscriptions were removed and others added: renamed?
-    ├── ReadModelChanged        a read model's definition differs from its table's
+    ├── DefinitionChanged       a subscription's definition differs from the stored one
+    │   └── ReadModelChanged    … of a read model, whose rows are those of other code
     ├── CheckpointMismatch      a checkpoint belongs to another log or lies beyond the head
     ├── PositionExpired         a subscription would start where messages have been dropped
     └── StoreUnavailable        the store cannot be reached or used; see `.outcome`
@@ -31,12 +32,13 @@ passwords.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 __all__ = [
     "AppendConditionFailed",
     "CheckpointMismatch",
     "DeclarationError",
+    "DefinitionChanged",
     "DuplicateEventId",
     "EventTooNew",
     "FaitError",
@@ -342,7 +344,30 @@ class SubscriptionsChanged(FaitError):
         )
 
 
-class ReadModelChanged(FaitError):
+class DefinitionChanged(FaitError):
+    """The definition of a subscription changed since it was registered. It does not run, and nothing was changed.
+
+    Of a handler and a relay, that is the order in which events are handled; of a consumer, the broker and the topic; of
+    a read model, all that its rows depend on, see `ReadModelChanged`.
+
+    Attributes:
+        subscription: name of the subscription.
+        differences: what differs, such as "topic (orders, was sales)"; () if the store does not have the parts of its
+            definition.
+    """
+
+    def __init__(self, subscription: str, kind: str, differences: Sequence[str] = ()) -> None:
+        self.subscription = subscription
+        self.differences: tuple[str, ...] = tuple(differences)
+        noun, since, unknown, advice = _DEFINITIONS[kind]
+        open_app = f"--app module:app --store URL, or open(url, accept=[{subscription!r}])"
+        super().__init__(
+            f"the definition of {noun} {subscription!r} changed since {since}: {_first_of(differences) or unknown}. "
+            + advice.format(name=subscription, accept=f"fait definition accept {subscription} {open_app}")
+        )
+
+
+class ReadModelChanged(DefinitionChanged):
     """The definition of a read model changed since its table was built, so its rows are those of other code.
 
     A definition is `evolve` and `key_of` with all code they refer to, the columns and their types, the key, the event
@@ -350,18 +375,48 @@ class ReadModelChanged(FaitError):
 
     Attributes:
         model: name of the read model's table.
+        differences: what differs, such as "the code of Order.evolve and shop.prices.discount" or "column total
+            (integer, was decimal)". Code is that of functions, classes and constants.
     """
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, differences: Sequence[str] = ()) -> None:
         self.model = model
-        super().__init__(
-            f"the definition of read model {model!r} changed since its table was built: its evolve or key_of, code or "
-            "types that these use, its columns, key, event types or version, or the minor version of Python. Nothing "
-            "was changed; new code does not continue with rows of old code. Rebuild the table from the log: fait "
-            f"rebuild {model} --app module:app --store URL, or open(url, rebuild=[{model!r}]). If the new code "
-            f"computes the same rows, continue with them: fait definition accept {model} --app module:app --store URL, "
-            f"or open(url, accept=[{model!r}])."
-        )
+        super().__init__(model, "read_model", differences)
+
+
+_ROW_PARTS: Final = (
+    "its evolve or key_of, code or types that these use, its columns, key, event types or version, or the minor "
+    "version of Python"
+)
+_REBUILD: Final = (
+    "Nothing was changed; new code does not continue with rows of old code. Rebuild the table from the log: fait "
+    "rebuild {name} --app module:app --store URL, or open(url, rebuild=['{name}']). If the new code computes the same "
+    "rows, continue with them: {accept}."
+)
+_FINISH_FAILED_KEYS: Final = (
+    "Nothing was changed. The keys that have failed are those of the former order: see them with fait parked list "
+    "{name} --store URL, and handle or discard them with the former code. Then continue: {accept}."
+)
+_MOVE_OFFSETS: Final = (
+    "Nothing was changed. Its offsets have no meaning elsewhere. If messages and offsets were moved, continue with "
+    "them: {accept}. Otherwise give the consumer another name, and open the app once with forget=['{name}']: all "
+    "messages are then handled again."
+)
+_DEFINITIONS: Final[Mapping[str, tuple[str, str, str, str]]] = {
+    "read_model": ("read model", "its table was built", _ROW_PARTS, _REBUILD),
+    "reactor": ("handler", "it was registered", "the order of its events", _FINISH_FAILED_KEYS),
+    "relay": ("relay", "it was registered", "the order of its events", _FINISH_FAILED_KEYS),
+    "consumer": ("consumer", "it was registered", "its broker or topic", _MOVE_OFFSETS),
+}
+"""Of each kind of subscription: how people call it, when its definition was stored, what that is, and what to do."""
+
+MAX_DIFFERENCES: Final = 10
+"""Maximum number of differences in a message."""
+
+
+def _first_of(differences: Sequence[str]) -> str:
+    others = len(differences) - MAX_DIFFERENCES
+    return ", ".join(differences[:MAX_DIFFERENCES]) + (f" and {others} others" if others > 0 else "")
 
 
 class CheckpointMismatch(FaitError):

@@ -118,6 +118,18 @@ async def open_system(
             system._check_close(closing)  # pyright: ignore[reportPrivateUsage]
 
 
+async def compare_definition(declarations: Declarations, store: Store, name: str) -> tuple[str, ...] | None:
+    """Return what differs between the definition of a subscription and the stored one, as `Registrar.compare`.
+
+    Args:
+        declarations: those with the subscription.
+        store: the store. Nothing is written to it.
+        name: name of the subscription.
+    """
+    system = System(declarations, store, SystemClock(), LEASE_DURATION_S)
+    return await system._registrar.compare(name)  # pyright: ignore[reportPrivateUsage]
+
+
 def _relays(declarations: Declarations, store: Store) -> list[Subscription]:
     if not declarations.relays:
         return []

@@ -14,7 +14,7 @@ import pytest
 
 import fait
 from fait._decisions.aggregate import fold_definition_of
-from fait._decisions.definition_hash import definition_hash
+from fait._decisions.definition_hash import walk_fold
 from fait._events.annotation import annotated_events
 from fait._events.registry import Registry
 
@@ -150,7 +150,7 @@ def hash_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HashOf]
         upcaster = importlib.import_module("shelf.events").with_pieces
         registry = Registry(upcasters={(upcaster.name, upcaster.from_version): upcaster})
         till = importlib.import_module("shelf.till").Till
-        return definition_hash(till.evolve, till, fold_definition_of(till).events, registry, initial=till)
+        return walk_fold(till.evolve, till, fold_definition_of(till).events, registry, initial=till).digest()
 
     yield compute
     unload_modules()
@@ -242,7 +242,7 @@ def test_replaced_file_does_not_change_the_hash_of_running_code(hash_of: HashOf,
 
     upcaster = sys.modules["shelf.events"].with_pieces
     registry = Registry(upcasters={(upcaster.name, upcaster.from_version): upcaster})
-    assert definition_hash(till.evolve, till, fold_definition_of(till).events, registry, initial=till) == before
+    assert walk_fold(till.evolve, till, fold_definition_of(till).events, registry, initial=till).digest() == before
 
 
 def test_hash_is_the_same_in_every_process(tmp_path: Path) -> None:
@@ -250,9 +250,9 @@ def test_hash_is_the_same_in_every_process(tmp_path: Path) -> None:
     program = textwrap.dedent("""
         from shelf.till import Till
         from fait._decisions.aggregate import fold_definition_of
-        from fait._decisions.definition_hash import definition_hash
+        from fait._decisions.definition_hash import walk_fold
         from fait._events.registry import Registry
-        print(definition_hash(Till.evolve, Till, fold_definition_of(Till).events, Registry(), initial=Till))
+        print(walk_fold(Till.evolve, Till, fold_definition_of(Till).events, Registry(), initial=Till).digest())
     """)
 
     def run(seed: str) -> str:
@@ -268,12 +268,11 @@ def test_recursive_fold_has_a_hash() -> None:
     def evolve(state: int, event: type, depth: int = 0) -> int:
         return evolve(state, event, depth + 1) if depth < 3 else state
 
-    assert definition_hash(evolve, int, (), Registry(), initial=int) == definition_hash(
-        evolve, int, (), Registry(), initial=int
-    )
-    assert definition_hash(evolve, int, (), Registry(), initial=int) != definition_hash(
-        evolve, int, (), Registry(), initial=float
-    )
+    def digest(initial: type) -> str:
+        return walk_fold(evolve, int, (), Registry(), initial=initial).digest()
+
+    assert digest(int) == digest(int)
+    assert digest(int) != digest(float)
 
 
 @dataclass
@@ -330,7 +329,7 @@ def test_changed_function_changes_the_hash_of_deciders_and_boundaries(
 ) -> None:
     def hash_of(fold: Any) -> str:
         events = annotated_events(fold.evolve, ("state", "event"), {})
-        return definition_hash(fold.evolve, None, events, Registry(), initial=fold.initial)
+        return walk_fold(fold.evolve, None, events, Registry(), initial=fold.initial).digest()
 
     assert hash_of(declare()) == hash_of(declare())
     assert hash_of(declare(**options)) != hash_of(declare())
@@ -338,7 +337,7 @@ def test_changed_function_changes_the_hash_of_deciders_and_boundaries(
 
 def test_decider_and_boundary_of_the_same_functions_have_the_same_hash() -> None:
     hashes = {
-        definition_hash(fold.evolve, Count, (Raised,), Registry(), initial=fold.initial)
+        walk_fold(fold.evolve, Count, (Raised,), Registry(), initial=fold.initial).digest()
         for fold in (decider(), boundary())
     }
 

@@ -119,4 +119,5 @@ async def test_open_of_a_known_app_writes_nothing_and_takes_few_round_trips(coun
         statements = list(proxy.statements)
 
     assert not [each for each in statements if "INSERT" in each or "CREATE" in each]
+    assert not [each for each in statements if "SELECT definition " in each]
     assert len(statements) <= 4  # two for each of two statements, as the connection prepares it

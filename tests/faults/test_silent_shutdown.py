@@ -142,6 +142,8 @@ CALLS = {
     "parked redrive": ["sum", "--all", "--yes", "--reason", "r"],
     "parked discard": ["sum", "--all", "--first", "--yes", "--reason", "r"],
     "definition accept": ["sum", "--app", "tests.test_affinity:app"],
+    "definition diff": ["sum", "--app", "tests.test_affinity:app"],
+    "definition show": ["sum"],
 }
 """The arguments of each command that connects to a server: `backup` copies SQLite stores only."""
 

@@ -16,7 +16,7 @@ from tests.http.servers import served
 
 DEFECTS = {
     fait.UsageError, fait.DeclarationError, fait.UnlockedEvents, fait.MissingExtra, fait.UndecodableEvent,
-    fait.UnknownEventType, fait.EventTooNew, fait.SubscriptionsChanged, fait.ReadModelChanged,
+    fait.UnknownEventType, fait.EventTooNew, fait.SubscriptionsChanged, fait.DefinitionChanged, fait.ReadModelChanged,
     fait.CheckpointMismatch, fait.PositionExpired, fait.Unavailable, fait.BrokerUnavailable, fait.Fenced,
     fait.TopologyMismatch, fait.BrokerLostMessages, fait.OffsetLost, fait.BrokerAhead, fait.MalformedMessage,
     fait.MessageRefused,

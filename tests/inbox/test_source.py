@@ -555,7 +555,7 @@ async def test_other_topic_needs_an_accepted_definition(tmp_path: Path) -> None:
         async with app_of(topic.url, topic.name, seen).open(url):
             pass
         changed = app_of(topic.url, other.name, seen)
-        with pytest.raises(fait.ReadModelChanged):
+        with pytest.raises(fait.DefinitionChanged, match=r"definition of consumer 'consumer' changed .*: topic "):
             async with changed.open(url):
                 pass
         async with changed.open(url, accept=["consumer"]):

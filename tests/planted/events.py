@@ -10,6 +10,9 @@ SHARED = "tests/decisions/test_shared_values.py::test_"
 KEYS = "tests/decisions/test_keys.py::test_"
 INTENTION = KEYS + "key_is_answered_for_the_same_intention_and_refused_for_every_other"
 
+CHANGES = "tests/subscriptions/test_definition_changes.py::test_"
+PARTS = "tests/decisions/test_definition_parts.py::test_"
+
 FAULTS = [
     Mutant(
         "the error of an undecodable event quotes a value of it",
@@ -197,6 +200,48 @@ FAULTS = [
         "walk.add(None)",
         "tests/subscriptions/test_read_model_hash.py"
         "::test_change_that_may_affect_rows_changes_the_hash[a JSON column's type of another package]",
+    ),
+    Mutant(
+        "an error about a changed definition says only what may differ",
+        "_subscriptions/definition_change.py",
+        "stored-parts-not-compared",
+        "stored = None",
+        CHANGES + "changed_read_model_names_code_columns_and_options[sqlite]",
+    ),
+    Mutant(
+        "an accepted definition is stored without its parts",
+        "_subscriptions/registration.py",
+        "accepted-without-parts",
+        "await self._registrations.accept(self._registration(self._definitions[name]))",
+        CHANGES + "accepted_or_rebuilt_definition_is_compared_from_then_on[sqlite-accept]",
+    ),
+    Mutant(
+        "a rebuilt definition is stored without its parts",
+        "_subscriptions/registration.py",
+        "rebuilt-without-parts",
+        "await self._registrations.reset(self._registration(definition), definition.table, 0)",
+        CHANGES + "accepted_or_rebuilt_definition_is_compared_from_then_on[sqlite-rebuild]",
+    ),
+    Mutant(
+        "a renamed subscription forgets the parts of its definition",
+        "_store/sqlite/registrations.py",
+        "renamed-without-parts",
+        'definition = ""',
+        CHANGES + "renamed_handler_keeps_its_definition[sqlite]",
+    ),
+    Mutant(
+        "the parts of a large definition are stored without a bound",
+        "_decisions/definition_parts.py",
+        "parts-without-bound",
+        "result = dict(items)",
+        PARTS + "parts_of_a_large_definition_are_bounded_and_the_others_share_a_hash",
+    ),
+    Mutant(
+        "code is said to differ because other code refers to it, too",
+        "_decisions/definition_hash.py",
+        "content-depends-on-the-walk",
+        "if True:",
+        PARTS + "content_of_a_function_does_not_depend_on_what_else_is_walked",
     ),
     Mutant(
         "the second attempt of a boundary reads the log, although the conflict returned the latest events",

@@ -14,6 +14,20 @@ PLANS: Final = "tests/property/test_fleet.py::test_"
 
 FAULTS: Final = (
     Mutant(
+        "a worker does not tell that a call hangs",
+        "_subscriptions/lane_worker.py",
+        "hung-call-not-told",
+        "if True:",
+        "tests/tools/test_long_calls.py::test_hung_call_of_a_handler_is_named_before_its_timeout[sqlite-consumer]",
+    ),
+    Mutant(
+        "a call that hangs is no problem",
+        "_store/health.py",
+        "hung-call-is-no-problem",
+        "if True:",
+        "tests/tools/test_long_calls.py::test_hung_call_of_a_handler_is_named_before_its_timeout[sqlite-reactor]",
+    ),
+    Mutant(
         "a range handles the events of another one",
         "_subscriptions/page_reader.py",
         "range-handles-keys-of-another",

@@ -293,6 +293,7 @@ async def test_old_code_does_not_acquire_the_lease_after_a_rebuild(shared_url: s
             assert [row.number for row in await s.find(counts)] == [30]
 
     assert isinstance(status.error, fait.ReadModelChanged)
+    assert status.error.differences == ("the code of Counts.evolve",)
 
 
 async def test_accepted_definition_continues_with_the_rows(shared_url: str) -> None:

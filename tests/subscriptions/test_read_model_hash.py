@@ -12,8 +12,9 @@ from typing import Any, Self
 import pytest
 
 import fait
+from fait._decisions.definition_parts import DefinitionParts, find_differences
 from fait._events.registry import Registry, build_registry
-from fait._subscriptions.read_model import definition_of
+from fait._subscriptions.read_model import ReadModelDefinition, definition_of
 
 SOURCE = '''
 import fait
@@ -82,6 +83,12 @@ class Money(msgspec.Struct):
         return self.cents // 2
 """
 
+Declared = tuple[ReadModelDefinition, Registry]
+PartsOf = Callable[..., DefinitionParts]
+SOLD_FIELDS = "event till.sold (its fields or upcasters)"
+CLOSED_AS_CODE = "the code of Closed (new)"
+CLOSED = "event till.closed (no longer handled)"
+FIELDS = "the types or defaults of its fields"
 HashOf = Callable[..., str]
 
 
@@ -92,12 +99,12 @@ def unload_modules() -> None:
 
 
 @pytest.fixture
-def hash_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HashOf]:
-    """A function that returns the hash of `Shops`, after a replacement in one of its two modules."""
+def declared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Declared]]:
+    """A function that returns the read model `Shops`, after a replacement in one of its two modules."""
     folders = (tmp_path / str(number) for number in itertools.count())
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
-    def compute(old: str = "", new: str = "", *, cls: str = "Shops") -> str:
+    def declare(old: str = "", new: str = "", *, cls: str = "Shops") -> Declared:
         assert not old or (SOURCE + FOREIGN).count(old) == 1
         folder = next(folders)
         folder.mkdir()
@@ -107,32 +114,54 @@ def hash_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HashOf]
         monkeypatch.syspath_prepend(folder)
         module = importlib.import_module("shops")
         registry = Registry(upcasters={("till.sold", 1): module.with_shop})
-        return definition_of(getattr(module, cls)).definition_hash(registry)
+        return definition_of(getattr(module, cls)), registry
 
-    yield compute
+    yield declare
     unload_modules()
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
+@pytest.fixture
+def hash_of(declared: Callable[..., Declared]) -> HashOf:
+    """A function that returns the hash of `Shops`, after a replacement in one of its two modules."""
+
+    def compute(*replacement: str, cls: str = "Shops") -> str:
+        model, registry = declared(*replacement, cls=cls)
+        return model.definition_hash(registry)
+
+    return compute
+
+
+@pytest.fixture
+def parts_of(declared: Callable[..., Declared]) -> PartsOf:
+    """A function that returns the parts of the definition of `Shops`, after a replacement."""
+
+    def compute(*replacement: str) -> DefinitionParts:
+        model, registry = declared(*replacement)
+        return model.definition_parts(registry)
+
+    return compute
+
+
+CHANGES = pytest.mark.parametrize(
+    ("old", "new", "differences"),
     [
-        ("row.total += event.amount * SHARE", "row.total -= event.amount * SHARE"),
-        ('Decimal("0.25")', 'Decimal("0.5")'),
-        ("return event.shop", "return event.shop.lower()"),
-        ("return key(event)", "return key(event).lower()"),
-        ("version=1", "version=2"),
-        ("limit_: Money | None = None", "limit_: Money"),
-        ("total: Decimal = Decimal(0)", "total: Decimal = Decimal(1)"),
-        ("lines: list[Line] = []", "lines: list[Line] = []\n    count: int = 0"),
-        ("pieces: int = 1", "pieces: float = 1"),
-        ("class Line:\n    amount: Decimal", "class Line:\n    amount: str"),
-        ("cents: int", "cents: float"),
-        ("class Money(msgspec.Struct)", 'class Money(msgspec.Struct, rename="upper")'),
-        ("    amount: Decimal\n    shop: str", "    amount: Decimal\n    shop: str | None"),
-        ('"till.sold", version=2', '"till.sold", version=3'),
-        ('"shop": "main"}', '"shop": "other"}'),
-        ("row: Self | None, event: Sold | Closed,", "row: Self | None, event: Sold,"),
-        ('"till.closed"', '"till.shut"'),
+        ("row.total += event.amount * SHARE", "row.total -= event.amount * SHARE", ["the code of Shops.evolve"]),
+        ('Decimal("0.25")', 'Decimal("0.5")', ["the code of SHARE"]),
+        ("return event.shop", "return event.shop.lower()", ["the code of key"]),
+        ("return key(event)", "return key(event).lower()", ["the code of Shops.key_of"]),
+        ("version=1", "version=2", ["version (2, was 1)"]),
+        ("limit_: Money | None = None", "limit_: Money", ["column limit_ (json, was json, nullable)"]),
+        ("total: Decimal = Decimal(0)", "total: Decimal = Decimal(1)", [FIELDS]),
+        ("lines: list[Line] = []", "lines: list[Line] = []\n    count: int = 0", ["column count (new)"]),
+        ("pieces: int = 1", "pieces: float = 1", ["the code of Line"]),
+        ("class Line:\n    amount: Decimal", "class Line:\n    amount: str", ["the code of Line"]),
+        ("cents: int", "cents: float", [FIELDS]),
+        ("class Money(msgspec.Struct)", 'class Money(msgspec.Struct, rename="upper")', [FIELDS]),
+        ("    amount: Decimal\n    shop: str", "    amount: Decimal\n    shop: str | None", [SOLD_FIELDS]),
+        ('"till.sold", version=2', '"till.sold", version=3', ["event till.sold (version 3, was version 2)"]),
+        ('"shop": "main"}', '"shop": "other"}', ["the code of with_shop"]),
+        ("row: Self | None, event: Sold | Closed,", "row: Self | None, event: Sold,", [CLOSED_AS_CODE, CLOSED]),
+        ('"till.closed"', '"till.shut"', ["event till.shut (new)", CLOSED]),
     ],
     ids=[
         "evolve", "a constant", "a function that key_of calls", "key_of", "the version", "a column's nullability",
@@ -141,8 +170,18 @@ def hash_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HashOf]
         "a schema version", "an upcaster", "the handled types", "a stored name",
     ],
 )  # fmt: skip
-def test_change_that_may_affect_rows_changes_the_hash(hash_of: HashOf, old: str, new: str) -> None:
+
+
+@CHANGES
+def test_change_that_may_affect_rows_changes_the_hash(
+    hash_of: HashOf, old: str, new: str, differences: list[str]
+) -> None:
     assert hash_of(old, new) != hash_of()
+
+
+@CHANGES
+def test_change_that_may_affect_rows_is_named(parts_of: PartsOf, old: str, new: str, differences: list[str]) -> None:
+    assert list(find_differences(parts_of(), parts_of(old, new))) == differences
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,8 @@ def test_changed_read_model_is_rebuilt(tmp_path: Path) -> None:
         server.edit("shop.py", "+= event.quantity\n        return", "+= 10 * event.quantity\n        return")
 
         assert pieces(client, add(client, "a", 3)) == 50
-        assert "product: its definition changed, so its table is rebuilt" in server.output
+        reason = "the code of Product.evolve"
+        assert f"product: its definition changed ({reason}), so its table is rebuilt" in server.output
 
 
 def test_changed_read_model_on_postgresql_is_left_to_fait_rebuild(

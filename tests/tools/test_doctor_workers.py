@@ -188,6 +188,7 @@ async def test_worker_with_another_definition_is_named(run: Run, url: str) -> No
         detail, advice = await problems_of(run, url, "subscription invoices")
 
     assert f"the definition of {socket.gethostname()}:" in detail
+    assert "fait definition diff invoices --app MODULE:APP --store" in advice
     assert "fait rebuild invoices --app MODULE:APP --store" in advice
     assert "fait definition accept invoices --app MODULE:APP --store" in advice
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -339,19 +340,32 @@ def test_definition_accept_keeps_rows_and_is_recorded(
     run_until_live(tmp_path, url, write_bells(tmp_path, "first", "count"))
     second = write_bells(tmp_path, "second", "count", 10)
 
-    def accept(*arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
-        command = [FAIT, "definition", "accept", *arguments, "--app", second, "--store", url]
+    def definition(command: str, *arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
+        app = () if command == "show" else ("--app", second)
         return subprocess.run(
-            command, cwd=tmp_path, input=answer, capture_output=True, text=True, timeout=60, check=False
-        )
+            [FAIT, "definition", command, *arguments, *app, "--store", url],
+            cwd=tmp_path, input=answer, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
 
+    accept = partial(definition, "accept")
     canceled = accept("rings", answer="n\n")
     assert (canceled.returncode, "Nothing was changed" in canceled.stderr) == (1, True)
+    assert "what differs: the code of Rings.evolve" in canceled.stderr
+    differs, equal = definition("diff", "rings"), definition("diff", "count")
+    assert (differs.returncode, differs.stdout) == (1, "rings: the code of Rings.evolve\n")
+    assert (equal.returncode, equal.stdout) == (0, "count: the definition of the app is the stored one\n")
+    shown = definition("show", "rings").stdout
+    assert "option\tversion\t1\n" in shown
+    assert "\ncode\tRings.evolve\t" in shown
     unknown = accept("none", answer="y\n")
     assert (unknown.returncode, "Its subscriptions: count, rings" in unknown.stderr) == (2, True)
     accepted = accept("rings", "--reason", "renamed a variable", "--by", "ada", answer="y\n")
     assert (accepted.returncode, accepted.stdout) == (0, "rings: the definition of the app is stored, as revision 2\n")
     assert json.loads(accept("count", "--yes", "--json").stdout)["subscription"] == "count"
+    assert json.loads(definition("diff", "rings", "--json").stdout) == {
+        "subscription": "rings", "differs": False, "differences": [],
+    }  # fmt: skip
+    assert json.loads(definition("show", "count", "--json").stdout)["parts"] == {"settings": {"order key": "stream"}}
 
     run_until_live(tmp_path, url, second)
     assert asyncio.run(rings(url)) == [2]

@@ -18,6 +18,8 @@ its `version`.
 
 Another minor version of Python compiles to other bytecode and changes the hash. A constant that the program changes
 while it runs, such as a dict used as a cache, changes it too.
+
+`walk_fold` also returns what was walked by name, as `DefinitionParts`: they tell which of it differs.
 """
 
 import dis
@@ -25,25 +27,29 @@ import re
 import sys
 import typing
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from enum import Enum
 from functools import cached_property, lru_cache, partial
 from importlib import import_module
 from types import CodeType, FunctionType, MappingProxyType, MemberDescriptorType, MethodType, ModuleType
-from typing import Annotated, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, cast
 from uuid import UUID
 
 from msgspec import Meta
 
 from fait._events.envelope import Untyped
-from fait._events.event import event_type
+from fait._events.event import EventType, event_type
 from fait._events.record import fields_of, is_record, json_form_of, types_of
 from fait._events.registry import Registry, declaration_of
 
-__all__ = ["definition_hash"]
+if TYPE_CHECKING:
+    from fait._decisions.definition_parts import DefinitionParts
+
+__all__ = ["CodeWalk", "walk_fold"]
 
 _FORMAT_VERSION: Final = 3
 """Version of the hashed content. Increment it when this module hashes other content than before."""
@@ -58,9 +64,12 @@ _AWARE_DATETIME: Final[object] = Annotated[datetime, Meta(tz=True)]
 _PADDING: Final = {"NOP", "CACHE", "EXTENDED_ARG"}
 _FUSED: Final = re.compile(r"((?:LOAD|STORE)_FAST(?:_BORROW)?)_((?:LOAD|STORE)_FAST(?:_BORROW)?)")
 _ADDRESS: Final = re.compile(r" at 0x[0-9A-Fa-f]+")
+_Section = tuple[str, str]
+_REST: Final[_Section] = ("", "")
+_NUMBER: Final = re.compile(r"object (\d+)")
 
 
-def definition_hash(
+def walk_fold(
     evolve: Callable[..., Any],
     state: object,
     events: Iterable[type],
@@ -70,8 +79,8 @@ def definition_hash(
     key_of: Callable[..., Any] | None = None,
     options: object = (),
     local_names: Mapping[str, Any] = {},
-) -> str:
-    """Return the definition hash of a fold, as 32 hexadecimal digits.
+) -> "CodeWalk":
+    """Walk all that the state of a fold depends on. Its digest is the definition hash.
 
     Args:
         evolve: the function that returns the state after an event.
@@ -84,7 +93,7 @@ def definition_hash(
         local_names: names of local classes where the state was declared, to resolve its annotations.
     """
     owner = state if isinstance(state, type) and hasattr(state, "evolve") else None
-    walk = _CodeWalk(_package(evolve.__module__), owner, local_names)
+    walk = CodeWalk(evolve.__module__, owner, local_names)
     # fault: hash-without-code
     walk.add((_FORMAT_VERSION, sys.implementation.cache_tag, options, evolve, initial, key_of))
     # fault: hash-without-types-of-state
@@ -95,10 +104,12 @@ def definition_hash(
             (each.name, each.from_version, each.target, each.into, each.function)
             for each in registry.steps_to(declared.name)
         ]
-        walk.add((declared.name, declared.was, declared.schema_version, steps))
-        walk.add_type(cls)
+        with walk.section("event", declared.name):
+            walk.add((declared.name, declared.was, declared.schema_version, steps))
+            walk.add_type(cls)
+        walk.events[cls] = declared
     walk.add(Untyped in events)
-    return walk.digest()
+    return walk
 
 
 class _Instruction(NamedTuple):
@@ -108,14 +119,22 @@ class _Instruction(NamedTuple):
     jumps: bool
 
 
-class _CodeWalk:
-    """Walks the objects that code refers to and collects text for the hash, once for each object."""
+class CodeWalk:
+    """Walks the objects that code refers to and collects text for the hash, once for each object.
 
-    def __init__(self, package: str, owner: type | None, local_names: Mapping[str, Any]) -> None:
-        self._package = package
+    Attributes:
+        events: declarations of the events whose types were added, by class.
+    """
+
+    def __init__(self, module: str, owner: type | None, local_names: Mapping[str, Any]) -> None:
+        self.events: dict[type, EventType] = {}
+        self._module = module
+        self._package = _package(module)
         self._owner = owner  # only the members that the fold refers to are hashed; the others are commands
         self._local_names = local_names
         self._parts: list[str] = []
+        self._constants = set[str]()  # names of those that have a section
+        self._marks: list[tuple[int, _Section | None]] = []  # where a section begins, or the last one ends
         self._open_containers: list[object] = []
         self._seen: dict[int, tuple[int, object]] = {}  # holds the objects, so that their ids are not reused
         self._stored_forms: set[type] = set()
@@ -124,6 +143,74 @@ class _CodeWalk:
         import hashlib  # here, as it is slow to import and `import fait` does not need it
 
         return hashlib.sha256("\0".join(self._parts).encode(errors="surrogatepass")).hexdigest()[:32]
+
+    def parts(self) -> "DefinitionParts":
+        """Return what was walked, by name, each with a hash of its own content: not of what it refers to."""
+        from fait._decisions.definition_parts import (  # slow to import
+            FIELDS,
+            FORMAT,
+            PYTHON,
+            DefinitionParts,
+            bounded,
+            event_part,
+            short_hash,
+        )
+
+        contents = self._contents()
+        settings = {FORMAT: str(_FORMAT_VERSION), PYTHON: sys.implementation.cache_tag or "unknown"}
+        events = {
+            each.name: event_part(
+                each.schema_version, [*contents["event", each.name], *contents.pop(self._section_of(cls), ())]
+            )
+            for cls, each in self.events.items()
+        }
+        if self._owner is not None:
+            settings[FIELDS] = short_hash(contents.pop(self._section_of(self._owner), ()))
+        code = {name: short_hash(content) for (kind, name), content in contents.items() if kind == "code"}
+        return DefinitionParts(settings, {}, bounded(events), bounded(code))
+
+    def _contents(self) -> dict[_Section, list[str]]:
+        """Return the text of each section, without the sections inside of it."""
+        contents = defaultdict[_Section, list[str]](list)
+        named = partial(self._without_number, [thing for _, thing in self._seen.values()])
+        open_sections, begin = list[_Section]([_REST]), 0
+        for end, section in (*self._marks, (len(self._parts), None)):
+            contents[open_sections[-1]] += filter(None, map(named, self._parts[begin:end]))
+            begin = end
+            if section is None:
+                open_sections.pop()
+            else:
+                open_sections.append(section)
+        return contents
+
+    def _without_number(self, things: Sequence[object], part: str) -> str:
+        """Return a part of the text, with the name of an object in place of its number, which depends on the walk."""
+        # fault: content-depends-on-the-walk
+        if (number := _NUMBER.fullmatch(part)) is None:
+            return part
+        thing = things[int(number[1])]
+        return "" if self._has_section(thing) else self._label(thing)
+
+    @contextmanager
+    def section(self, kind: str, name: str) -> Generator[None]:
+        """Let what is added inside of the block belong to a section."""
+        self._marks.append((len(self._parts), (kind, name)))
+        yield
+        self._marks.append((len(self._parts), None))
+
+    def _name(self, module: str, name: str) -> str:
+        """Return a name as people see it: without the module, if that is the one of the fold."""
+        name = name.rpartition("<locals>.")[2]
+        return name if module == self._module else f"{module}.{name}"
+
+    def _has_section(self, thing: Any) -> bool:
+        """Whether a thing is a function or class whose content has a name. Special methods belong to their class."""
+        is_special = isinstance(thing, FunctionType) and thing.__name__.startswith("__")
+        return isinstance(thing, FunctionType | type) and not is_special and self._is_own_package(thing)
+
+    def _section_of(self, thing: Any) -> _Section:
+        """Return the section of a function or class."""
+        return "code", self._name(thing.__module__, thing.__qualname__)
 
     def add(self, thing: Any) -> None:
         """Add a value, function, class or type, with everything it refers to."""
@@ -185,10 +272,13 @@ class _CodeWalk:
 
     def _add_new(self, thing: Any) -> None:
         match thing:
+            case FunctionType() | type() if self._has_section(thing):
+                with self.section(*self._section_of(thing)):
+                    self._class(thing) if isinstance(thing, type) else self._function(thing)
             case FunctionType():
                 self._function(thing)
             case type():
-                self._class(thing)
+                self._parts.append(self._label(thing))
             case Enum():
                 self._add_all("member", thing.name, type(thing))
             case MethodType():
@@ -241,8 +331,6 @@ class _CodeWalk:
 
     def _class(self, cls: type) -> None:
         self._parts.append(self._label(cls))
-        if not self._is_own_package(cls):
-            return
         self._fields(cls)
         self._add_all(*(base for base in cls.__mro__[1:] if self._is_own_package(base)))
         if self._owner is None or not issubclass(self._owner, cls):
@@ -260,14 +348,29 @@ class _CodeWalk:
         names = {name for code in codes for name in code.co_names}
         namespace = function.__globals__
         for name in sorted({name for code in codes for name in _globals(code)} & namespace.keys()):
-            self._add_all(name, namespace[name])
+            self._add_named(function.__module__, name, namespace[name])
             self._add_module_members(namespace[name], names, set())
         for code in codes:
             for module in self._imported_modules(code, namespace.get("__package__") or ""):
                 self._add_module_members(module, names, set())
         for cls in self._owner.__mro__ if self._owner else ():
             if self._is_own_package(cls):
-                self._add_all(*(part for name in sorted(names & vars(cls).keys()) for part in (name, vars(cls)[name])))
+                for name in sorted(names & vars(cls).keys()):
+                    self._add_named(cls.__module__, f"{cls.__qualname__}.{name}", vars(cls)[name])
+
+    def _add_named(self, module: str, name: str, thing: Any) -> None:
+        """Add what a name of a module means. A constant has a section of its own, when it is added first."""
+        self.add(name.rpartition(".")[2])
+        section: _Section | None = None
+        if isinstance(thing, _PLAIN_TYPES + _CONTAINERS) or self._is_instance_of_own_class(thing):
+            full = self._name(module, name)
+            section = _REST if full in self._constants else ("code", full)
+            self._constants.add(full)
+        with self.section(*section) if section else nullcontext():
+            self.add(thing)
+
+    def _is_instance_of_own_class(self, thing: Any) -> bool:
+        return not isinstance(thing, type) and self._is_own_package(type(thing))
 
     def _add_module_members(self, module: Any, names: set[str], visited: set[ModuleType]) -> None:
         """Add the named members of a module, and of the modules reached through it."""
@@ -275,7 +378,7 @@ class _CodeWalk:
             return
         visited.add(module)
         for name in sorted(names & vars(module).keys()):
-            self._add_all(name, vars(module)[name])
+            self._add_named(module.__name__, name, vars(module)[name])
             self._add_module_members(vars(module)[name], names, visited)
 
     def _imported_modules(self, code: CodeType, package: str) -> Iterator[ModuleType]:

@@ -197,11 +197,11 @@ class Snapshots:
         # fault: snapshot-of-another-fold
         key = (policy.evolve, policy.initial)
         if key not in self._folds:
-            from fait._decisions.definition_hash import definition_hash  # slow to import
+            from fait._decisions.definition_hash import walk_fold  # slow to import
 
             decode = state_decoder(policy)
             state = policy.state or _state_type(policy)
-            hash = definition_hash(
+            walk = walk_fold(
                 policy.evolve,
                 state,
                 definition.events,
@@ -209,7 +209,7 @@ class Snapshots:
                 initial=policy.initial,
                 local_names=policy.local_names,
             )
-            self._folds[key] = _Fold(hash, decode)
+            self._folds[key] = _Fold(walk.digest(), decode)
         return self._folds[key]
 
 

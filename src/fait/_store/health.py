@@ -17,7 +17,10 @@ from fait._store.ports.log import Log
 from fait._store.ports.registrations import Registration
 from fait._store.ports.store import Finding, Store
 
-__all__ = ["examine_subscriptions"]
+__all__ = ["MAX_CALL_S", "examine_subscriptions"]
+
+MAX_CALL_S: Final = 30.0
+"""Maximum duration of a call that is no problem."""
 
 MAX_HELD_AGE: Final = DEFAULT_RETENTION
 """Maximum age of a message that a subscription has not passed; an older one is a problem."""
@@ -30,6 +33,7 @@ async def examine_subscriptions(store: Store, redacted_url: str) -> list[Finding
     last = await store.log.last_position()  # read after the positions, which are at or below it
     for each in overviews:
         findings.append(_examine_subscription(store.log, each, last, pauses.get(each.name), redacted_url))
+        findings += _find_long_call(each)
         findings += _find_failed_keys(each, redacted_url)
         lowest = min(each.ranges, key=attrgetter("finished"))
         findings += await _find_held_messages(store.log, each.registration, lowest, last, redacted_url)
@@ -92,10 +96,28 @@ def _find_no_worker(name: str, progress: str, each: SubscriptionOverview, redact
         detail = f"{progress}: it lags, and the definition of {workers} is not the registered one, so it cannot run it"
         rebuild = command_hint(f"rebuild {each.name} --app MODULE:APP", redacted_url)
         accept = command_hint(f"definition accept {each.name} --app MODULE:APP", redacted_url)
-        return Finding(name, "problem", detail, f"run: {rebuild}. If the rows of both are the same, run: {accept}")
+        diff = command_hint(f"definition diff {each.name} --app MODULE:APP", redacted_url)
+        advice = f"see what differs with: {diff}. If it is meant for this subscription, run: {accept}"
+        if registration.kind == "read_model":
+            advice = (
+                f"see what differs with: {diff}. Then run: {rebuild}. If the rows of both are the same, run: {accept}"
+            )
+        return Finding(name, "problem", detail, advice)
     advice = f"start a worker of the app {registration.app!r}: {command_hint('run --app MODULE:APP', redacted_url)}"
     outage = f"; the last one waited since {_describe_outage(each.outage)}" if each.outage else ""
     return Finding(name, "problem", f"{progress}: no worker runs it{outage}", advice)
+
+
+def _find_long_call(each: SubscriptionOverview) -> list[Finding]:
+    """Report a call that hangs, before its timeout. A consumer has no lag by which this would be seen."""
+    # fault: hung-call-is-no-problem
+    if not (detail := each.describe_call(MAX_CALL_S)):
+        return []
+    advice = (
+        "it hangs or is slow. Look at what it calls, and at the log of that process; restart the process if it hangs. "
+        "The call is repeated"
+    )
+    return [Finding(f"calls of {each.name}", "problem", detail, advice)]
 
 
 def _find_full(name: str, progress: str, each: SubscriptionOverview, redacted_url: str) -> Finding:

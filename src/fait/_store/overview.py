@@ -4,9 +4,10 @@
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Literal
+from operator import itemgetter
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -16,7 +17,7 @@ from fait._store.ports.failures import FailureState, KeyFailure
 from fait._store.ports.inbox import MAX_STORED_MESSAGES
 from fait._store.ports.leases import Outage, Range, RegisteredWorker
 from fait._store.ports.log import Log
-from fait._store.ports.registrations import RangeKey, Registration
+from fait._store.ports.registrations import Kind, RangeKey, Registration
 from fait._store.ports.store import Store
 
 __all__ = ["ObservedState", "SubscriptionOverview", "read_overviews", "worker_name"]
@@ -27,6 +28,14 @@ ObservedState = Literal["paused", "no worker", "idle", "waiting", "full", "catch
 "idle": up to date, without a worker; "waiting": its worker waits before it tries again after an error; "full": a
 consumer that receives nothing, because so many messages of failed keys are stored.
 """
+
+
+_CALLS: Final[Mapping[Kind, str]] = {
+    "reactor": "a call of its handler",
+    "consumer": "a call of its handler",
+    "relay": "a call to its broker",
+    "read_model": "a call of its evolve",
+}
 
 
 class SubscriptionOverview(Struct, frozen=True):
@@ -83,6 +92,19 @@ class SubscriptionOverview(Struct, frozen=True):
         """The workers that cannot run it, because their definition is not the registered one."""
         accepted = (None, self.registration.definition_hash)
         return tuple(each for each in self.runnable_by if each.worker.runs[self.name] not in accepted)
+
+    @property
+    def oldest_call(self) -> tuple[float, RegisteredWorker] | None:
+        """For how many seconds its oldest call had run at the last heartbeat of its worker; None: none runs long."""
+        calls = [(each.worker.calls[self.name], each) for each in self.runnable_by if self.name in each.worker.calls]
+        return max(calls, key=itemgetter(0), default=None)
+
+    def describe_call(self, min_s: float) -> str:
+        """Return how long its oldest call runs, and where; "" if that is less than `min_s` seconds."""
+        seconds, worker = self.oldest_call or (0.0, None)
+        if worker is None or seconds < min_s:
+            return ""
+        return f"{_CALLS[self.registration.kind]} runs for {seconds:,.0f} s in {worker_name(worker)}"
 
     @property
     def state(self) -> ObservedState:

@@ -373,7 +373,11 @@ class LaneWorker:
     async def _call(self, events: Sequence[RecordedEvent], context: CallContext) -> Outcome:
         try:
             async with self._run.calls:
-                return await self._subscription.handle(events, context) if self._may_begin else Outcome(0)
+                if not self._may_begin:
+                    return Outcome(0)
+                # fault: hung-call-not-told
+                with self._run.call():
+                    return await self._subscription.handle(events, context)
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:

@@ -21,9 +21,10 @@ from typing import Any, ClassVar, Final, Literal, get_args
 
 from msgspec.structs import replace
 
-from fait._errors import CheckpointMismatch, EventTooNew, ReadModelChanged, StoreUnavailable
+from fait._errors import CheckpointMismatch, DefinitionChanged, EventTooNew, StoreUnavailable
 from fait._store.ports.leases import Lease, Range
 from fait._store.ports.registrations import RangeKey
+from fait._subscriptions.definition_change import definition_changed
 from fait._subscriptions.lane import RangeLane
 from fait._subscriptions.lane_worker import LaneWorker
 from fait._subscriptions.subscription_run import SubscriptionRun
@@ -159,7 +160,7 @@ class Processor:
             await self._explain_refusal()
             return "stopped"
         self.lease, self._acquired_at, run.is_paused = lease, run.clock.monotonic(), False
-        if isinstance(run.error, ReadModelChanged | CheckpointMismatch):
+        if isinstance(run.error, DefinitionChanged | CheckpointMismatch):
             run.error = None
         return "working"
 
@@ -171,7 +172,9 @@ class Processor:
         run.is_paused = registration.paused
         refusal: Exception | None = None
         if registration.definition_hash != run.definition.definition_hash:
-            refusal = ReadModelChanged(name)
+            if isinstance(run.error, DefinitionChanged):
+                return
+            refusal = await definition_changed(run.store.registrations, run.definition)
         elif registration.epoch_id != run.store.log.identity.epoch_id:
             reason = "its epoch ended while the subscription was running; open the app again"
             refusal = CheckpointMismatch(name, reason)

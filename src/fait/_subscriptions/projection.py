@@ -6,6 +6,7 @@ folded in memory and written together.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, cast
 
 from fait._errors import StoreUnavailable, UsageError
@@ -30,6 +31,7 @@ class Projection:
             handled_types=self._handled.query.types,
             ignored_types=codec.registry.ignored_types(self._handled),
             definition_hash=model.definition_hash(codec.registry),
+            parts=partial(model.definition_parts, codec.registry),
             may_expire=codec.registry.may_expire(self._handled),
             table=model.table,
             policy=FailurePolicy(attempts=1),

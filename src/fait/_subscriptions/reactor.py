@@ -12,6 +12,7 @@ import inspect
 import time
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final, Literal
 
 from fait._arguments import check_functions, is_number
@@ -25,7 +26,7 @@ from fait._store.ports.unit_of_work import HandlerStatement
 from fait._subscriptions.failure import FailurePolicy
 from fait._subscriptions.handler_calls import MAX_BATCH_DURATION_S, Handler, HandlerThread, call_each
 from fait._subscriptions.handler_log import HandlerBuffer, HandlerLoader, HandlerLog, merge_appends
-from fait._subscriptions.subscription import Outcome, ProcessingContext, Start, SubscriptionDefinition
+from fait._subscriptions.subscription import Outcome, ProcessingContext, Start, SubscriptionDefinition, parts_of_options
 from fait._telemetry import logger
 
 __all__ = ["HANDLER_TIMEOUT_S", "Context", "Reactor", "ReactorDefinition"]
@@ -249,6 +250,7 @@ class Reactor:
             concurrency=reactor.concurrency,
             order_key=reactor.order_key,
             definition_hash="" if reactor.order_key == "stream" else f"order_key={reactor.order_key}",
+            parts=partial(parts_of_options, {"order key": reactor.order_key}),
             may_expire=codec.registry.may_expire(handled),
         )
 

@@ -60,6 +60,8 @@ _KINDS: Final[dict[type, ColumnKind]] = {
 _KEY_KINDS: Final = {"text", "integer", "uuid", "date"}
 
 if TYPE_CHECKING:
+    from fait._decisions.definition_hash import CodeWalk
+    from fait._decisions.definition_parts import DefinitionParts
 
     @dataclass_transform(kw_only_default=True, field_specifiers=(field,))
     class ReadModel:
@@ -236,10 +238,22 @@ class ReadModelDefinition:
         Args:
             registry: holds the upcasters of the events.
         """
-        from fait._decisions.definition_hash import definition_hash  # slow to import
+        return self._walk(registry).digest()
+
+    def definition_parts(self, registry: Registry) -> "DefinitionParts":
+        """Return what the definition hash covers, by name."""
+        from fait._decisions.definition_parts import DefinitionParts, bounded  # slow to import
+
+        walk = self._walk(registry).parts()
+        columns = {each.name: f"{each.kind}, nullable" if each.nullable else each.kind for each in self.table.columns}
+        settings = {"key": self.key, "version": str(self.version), **walk.settings}
+        return DefinitionParts(settings, bounded(columns), walk.events, walk.code)
+
+    def _walk(self, registry: Registry) -> "CodeWalk":
+        from fait._decisions.definition_hash import walk_fold  # slow to import
 
         columns = [(column.name, column.kind, column.nullable) for column in self.table.columns]
-        return definition_hash(
+        return walk_fold(
             cast("Any", self.cls).evolve,
             self.cls,
             self.events,

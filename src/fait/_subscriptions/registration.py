@@ -14,7 +14,6 @@ from fait._errors import (
     CheckpointMismatch,
     DeclarationError,
     PositionExpired,
-    ReadModelChanged,
     SubscriptionsChanged,
     UsageError,
 )
@@ -22,6 +21,7 @@ from fait._store.ports.leases import Range, last_ranges
 from fait._store.ports.registrations import RangeKey, Registration, widened
 from fait._store.ports.store import OpeningState, Store
 from fait._store.ports.tables import Table
+from fait._subscriptions.definition_change import definition_changed, differences_of, parts_of
 from fait._subscriptions.subscription import SubscriptionDefinition
 from fait._telemetry import logger
 
@@ -80,7 +80,10 @@ class Registrar:
             await self._registrations.forget(name)
         for name in changes.accepted:
             await self._record("accept", name, changes, handled_types=self._definitions[name].handled_types)
-            await self._registrations.accept(self._registration(self._definitions[name]))
+            # fault: accepted-without-parts
+            await self._registrations.accept(
+                self._registration(self._definitions[name]), parts_of(self._definitions[name])
+            )
         for name in changes.rebuilt:
             await self.rebuild(name, changes)
 
@@ -189,7 +192,8 @@ class Registrar:
         assert definition.table is not None
         await self._check_not_expired(definition, 0)  # before anything is changed
         await self._record("rebuild", name, changes)
-        await self._registrations.reset(self._registration(definition), definition.table, 0)
+        # fault: rebuilt-without-parts
+        await self._registrations.reset(self._registration(definition), definition.table, 0, parts_of(definition))
         await self._check_not_expired(definition, 0)  # again: now the checkpoint prevents further drops
 
     async def register(self, *, runs_here: bool = True) -> None:
@@ -203,7 +207,8 @@ class Registrar:
             SubscriptionsChanged: subscriptions were removed from the app and others were added to it.
             DeclarationError: another app of the store has a subscription of this name.
             CheckpointMismatch: a checkpoint belongs to another log or epoch, or lies beyond the head.
-            ReadModelChanged: the definition of a read model changed since its table was built.
+            DefinitionChanged: the definition of a subscription changed since it was registered: of a read model,
+                `ReadModelChanged`.
             PositionExpired: a subscription would start where messages have been dropped.
             UsageError: the table of a new read model has rows, or fait has not created what has its name.
         """
@@ -217,7 +222,7 @@ class Registrar:
         last = state.last_position
         for definition in self._definitions.values():
             if registration := registrations.get(definition.name):
-                self._check(definition, registration, runs_here=runs_here)
+                await self._check(definition, registration, runs_here=runs_here)
                 if definition.kind != "consumer":
                     self._check_position(definition.name, frontiers.get(definition.name, 0), last)
         head, positions = await self._log.head() if added else 0, last_ranges(state.ranges)
@@ -226,6 +231,22 @@ class Registrar:
                 await self._add(definition, head)
             elif name not in self._changed:
                 await self._keep(definition, registrations[name], positions[name].position, state)
+
+    async def compare(self, name: str) -> tuple[str, ...] | None:
+        """Return what differs between the declared definition of a subscription and the stored one.
+
+        Returns:
+            Texts such as "column total (integer, was decimal)"; () if the store does not have the parts of the
+            definition; None if nothing differs, or it is not registered.
+        """
+        definition, registration = self._definitions[name], await self._registrations.registration(name)
+        if registration is None or self._is_accepted(registration):
+            return None
+        if registration.definition_hash != definition.definition_hash:
+            return await differences_of(self._registrations, definition)
+        before, now = ({*types} or {"of each type"} for types in (registration.handled_types, definition.handled_types))
+        added, removed = sorted(now - before), sorted(before - now)
+        return (*(f"event {each} (new)" for each in added), *(f"event {each} (no longer handled)" for each in removed))
 
     def _find_added(self, registrations: Mapping[str, Registration]) -> list[str]:
         existing = {name for name, each in registrations.items() if each.app == self._app}
@@ -237,8 +258,9 @@ class Registrar:
 
     async def _add(self, definition: SubscriptionDefinition, head: int) -> None:
         name, position = definition.name, 0 if definition.start == "beginning" else head
-        registration = await self._registrations.register(self._registration(definition), position)
-        self._check(definition, registration)  # another process may have registered it
+        registered = self._registration(definition)
+        registration = await self._registrations.register(registered, position, parts_of(definition))
+        await self._check(definition, registration)  # another process may have registered it
         await self._widen(definition, registration)
         try:
             await self._check_not_expired(definition, await self._position(name))
@@ -294,10 +316,12 @@ class Registrar:
         if name in self._changed:
             registration = await self._registrations.registration(name)
             if registration is None or registration.definition_hash != self._definitions[name].definition_hash:
-                raise ReadModelChanged(name)
+                raise await definition_changed(self._registrations, self._definitions[name])
             self._changed.discard(name)
 
-    def _check(self, definition: SubscriptionDefinition, registration: Registration, *, runs_here: bool = True) -> None:
+    async def _check(
+        self, definition: SubscriptionDefinition, registration: Registration, *, runs_here: bool = True
+    ) -> None:
         self._check_app(registration)
         name, log = registration.subscription, self._log.identity
         if (registration.log_id, registration.epoch_id) != (log.log_id, log.epoch_id):
@@ -308,12 +332,15 @@ class Registrar:
             )
         if registration.definition_hash != definition.definition_hash:
             if runs_here:
-                raise ReadModelChanged(name)
+                raise await definition_changed(self._registrations, definition)
             # fault: changed-read-model-is-read
             self._changed.add(name)
-            logger.warning(
-                "read model is that of other code, it cannot be read here until it is rebuilt: read_model=%s", name
-            )
+            if definition.table is not None:
+                logger.warning(
+                    "read model is that of other code, it cannot be read here until it is rebuilt: read_model=%s "
+                    "differences=%s",
+                    name, ", ".join(await differences_of(self._registrations, definition)) or "unknown",
+                )  # fmt: skip
 
     def _check_position(self, name: str, position: int, last: int) -> None:
         if position > last:

@@ -33,6 +33,9 @@ HEARTBEAT_SHARE: Final = 1 / 4
 LOOK_SHARE: Final = 1 / 20
 """Interval between two looks of a worker that has fewer ranges than it should, as a fraction of the lease duration."""
 
+MIN_CALL_S: Final = 1.0
+"""Minimum duration of a call of which a heartbeat tells."""
+
 STOP_TIMEOUT_S: Final = 5.0
 """Timeout for the current handler calls when the system stops. Then they are canceled, and their events redelivered."""
 
@@ -133,7 +136,9 @@ class Runner:
     def _description(self) -> Worker:
         # fault: waiting-worker-unregistered
         runs = {name: None if each.rests else each.definition.definition_hash for name, each in self.groups.items()}
-        return Worker(self.worker, self._app, socket.gethostname(), os.getpid(), self._version, runs)
+        ages = {name: each.run.oldest_call_s for name, each in self.groups.items()}
+        calls = {name: round(age_s, 1) for name, age_s in ages.items() if age_s >= MIN_CALL_S}
+        return Worker(self.worker, self._app, socket.gethostname(), os.getpid(), self._version, runs, calls)
 
     async def stop(self) -> None:
         """Finish the current events, then release the leases. If canceled, cancel the handlers immediately."""

@@ -3,8 +3,8 @@
 A subscription only handles events. It records nothing, retries nothing and owns no lease: that is the processor's work.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Literal, Protocol
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from msgspec import Struct
 
@@ -26,10 +26,21 @@ __all__ = [
     "Subscription",
     "SubscriptionDefinition",
     "Tenure",
+    "parts_of_options",
 ]
+
+if TYPE_CHECKING:
+    from fait._decisions.definition_parts import DefinitionParts
 
 Start = Literal["beginning", "now"]
 OrderKey = Literal["stream", "own", "message", "any", "all"]
+
+
+def parts_of_options(options: Mapping[str, str] = {}) -> "DefinitionParts":
+    """Return the parts of a definition that has only options, such as the order key."""
+    from fait._decisions.definition_parts import DefinitionParts  # slow to import
+
+    return DefinitionParts(options)
 
 
 class SubscriptionDefinition(Struct, frozen=True):
@@ -41,6 +52,7 @@ class SubscriptionDefinition(Struct, frozen=True):
         handled_types: stored names of the event types that it handles, sorted; empty: all but `ignored_types`.
         ignored_types: stored names of the event types that it skips, if `handled_types` is empty.
         definition_hash: hash of all that its stored rows depend on; "" if it stores none.
+        parts: computes what the hash covers. This takes longer than to compare hashes.
         start: where it starts when it is registered: at the "beginning" of the log, or at its end: "now".
         policy: what follows a failure.
         order_key: what decides which events are handled in order: those of one "stream"; those with one key of the
@@ -57,6 +69,7 @@ class SubscriptionDefinition(Struct, frozen=True):
     handled_types: tuple[str, ...] = ()
     ignored_types: frozenset[str] = frozenset()
     definition_hash: str = ""
+    parts: "Callable[[], DefinitionParts]" = parts_of_options
     start: Start = "beginning"
     policy: FailurePolicy = FailurePolicy()
     order_key: OrderKey = "stream"

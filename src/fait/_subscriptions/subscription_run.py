@@ -2,14 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from itertools import count
 from typing import Final
 
 import msgspec
 
 from fait._broker_errors import BrokerUnavailable
 from fait._clock import Clock
-from fait._errors import CheckpointMismatch, FaitError, ReadModelChanged, Unavailable
+from fait._errors import CheckpointMismatch, DefinitionChanged, FaitError, Unavailable
 from fait._store.ports.leases import Lease
 from fait._store.ports.store import Store
 from fait._subscriptions.error_text import describe_error
@@ -70,6 +72,8 @@ class SubscriptionRun:
         self.is_paused = False
         self.rests_until = 0.0
         self.is_alive: Callable[[], bool] = lambda: True
+        self._numbers = count()
+        self._began: dict[int, float] = {}  # monotonic times of the calls that run, the oldest one first
         self._outages = 0
         self._outage_at = self._logged_at = clock.now()
         self._logged = set[type[Exception]]()  # the types of errors that are logged since it began
@@ -77,10 +81,26 @@ class SubscriptionRun:
     @property
     def is_refused(self) -> bool:
         """Whether the last lease was refused for a reason that concerns all ranges."""
-        return self.is_paused or isinstance(self.error, ReadModelChanged | CheckpointMismatch)
+        return self.is_paused or isinstance(self.error, DefinitionChanged | CheckpointMismatch)
 
     def _open_log(self, lease: Lease) -> EventSource:
         return LogSource(self.store.log, self._reader, lease, by_stream=self.definition.order_key == "stream")
+
+    @contextmanager
+    def call(self) -> Generator[None]:
+        """Let others know for how long a block runs: a call of the subscription."""
+        number = next(self._numbers)
+        self._began[number] = self.clock.monotonic()
+        try:
+            yield
+        finally:
+            del self._began[number]
+
+    @property
+    def oldest_call_s(self) -> float:
+        """For how many seconds the oldest call has run; 0.0 if none runs."""
+        now = self.clock.monotonic()
+        return now - next(iter(self._began.values()), now)
 
     def begin_outage(self, error: Exception) -> float:
         """Take note of an error that is not that of an event. Returns after how many seconds to try again."""

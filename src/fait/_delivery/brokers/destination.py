@@ -19,7 +19,7 @@ from msgspec import Struct
 from fait._errors import UsageError
 from fait._store.store_url import redacted_url
 
-__all__ = ["Destination", "destination_of", "variables_in", "with_variables"]
+__all__ = ["Destination", "destination_of", "shown_destination", "variables_in", "with_variables"]
 
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _TOKEN: Final = re.compile(r"(nats://)([^:@/?]+)(?=@)", re.IGNORECASE)
@@ -152,11 +152,20 @@ def _value(name: str, variables: Mapping[str, str]) -> str:
     raise UsageError(f"a destination names the variable {name}, which is missing or empty. Set it. Nothing was opened.")
 
 
-def _refuse_password(text: str) -> None:
-    """Refuse a text that has a secret even without its variables."""
+def shown_destination(text: str) -> str:
+    """Return the text of a destination with its variables, and without a password that it has although it must not."""
+    return _redacted(text) if _has_password(text) else text
+
+
+def _has_password(text: str) -> bool:
+    """Whether a text has a secret even without its variables."""
     bare = re.sub(f"[:=]{_VARIABLE.pattern}(?=[@&]|$)|{_VARIABLE.pattern}", "", text)
     token = _TOKEN.search(text)
-    if redacted_url(bare) != bare or (token and not _VARIABLE.fullmatch(token[2])):
+    return redacted_url(bare) != bare or (token is not None and not _VARIABLE.fullmatch(token[2]))
+
+
+def _refuse_password(text: str) -> None:
+    if _has_password(text):
         _refuse(text, "it contains a password or token. Write ${NAME} in its place, and let the variable NAME have it")
 
 

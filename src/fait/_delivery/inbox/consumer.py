@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final, Literal, cast, get_origin
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -31,7 +31,10 @@ from fait._store.ports.leases import Lease
 from fait._store.ports.store import Store
 from fait._subscriptions.event_source import OpenSource
 from fait._subscriptions.reactor import Reactor, ReactorDefinition
-from fait._subscriptions.subscription import SubscriptionDefinition
+from fait._subscriptions.subscription import SubscriptionDefinition, parts_of_options
+
+if TYPE_CHECKING:
+    from fait._decisions.definition_parts import DefinitionParts
 
 __all__ = ["ID_WINDOW_DAYS", "ConsumerDefinition", "MessageConsumer", "decoder_of"]
 
@@ -145,12 +148,19 @@ class MessageConsumer(Reactor):
             name=handler.name,
             kind="consumer",
             definition_hash=definition_hash,
+            parts=self._parts,
             start="beginning",
             policy=handler.policy,
             batch=handler.batch,
             concurrency=handler.concurrency,
             order_key="message" if is_ordered else "any",
         )
+
+    def _parts(self) -> "DefinitionParts":
+        from fait._delivery.brokers.destination import shown_destination  # slow to import
+
+        consumer = self._consumer
+        return parts_of_options({"topic": consumer.topic, "broker": shown_destination(consumer.destination)})
 
     def _reception(self) -> Reception:
         consumer, declared = self._consumer, [event_type(each) for each in self._consumer.events]

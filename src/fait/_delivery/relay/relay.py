@@ -22,7 +22,14 @@ from fait._events.codec import Codec
 from fait._events.envelope import RecordedEvent
 from fait._store.ports.store import Store
 from fait._subscriptions.failure import FailurePolicy
-from fait._subscriptions.subscription import FailedKey, Outcome, ProcessingContext, SubscriptionDefinition, Tenure
+from fait._subscriptions.subscription import (
+    FailedKey,
+    Outcome,
+    ProcessingContext,
+    SubscriptionDefinition,
+    Tenure,
+    parts_of_options,
+)
 
 __all__ = ["Relay"]
 
@@ -65,6 +72,7 @@ class Relay:
             policy=FailurePolicy(attempts=1, outages=_is_outage),
             order_key="own" if relay.key else "stream",
             definition_hash="order_key=own" if relay.key else "",
+            parts=partial(parts_of_options, {"order key": "that of key=" if relay.key else "the stream"}),
             may_expire=registry.may_expire(handled),
         )
         self._relay = relay

@@ -28,9 +28,12 @@ class MemoryRegistrations:
     async def retired(self) -> list[str]:
         return sorted(self._state.retired)
 
-    async def register(self, registration: Registration, position: int) -> Registration:
+    async def definition(self, subscription: str) -> str:
+        return self._state.definitions.get(subscription, "") if subscription in self._live else ""
+
+    async def register(self, registration: Registration, position: int, definition: str = "") -> Registration:
         if registration.subscription not in self._live:
-            self._set(registration, [(_range_at(registration, position), ())])
+            self._set(registration, [(_range_at(registration, position), ())], definition)
         return self._live[registration.subscription]
 
     async def widen(self, subscription: str, handled_types: Sequence[str]) -> Registration:
@@ -57,7 +60,7 @@ class MemoryRegistrations:
         self._live[subscription] = replace(current, paused=paused)
         return True
 
-    async def accept(self, registration: Registration) -> None:
+    async def accept(self, registration: Registration, definition: str = "") -> None:
         if current := self._live.get(registration.subscription):
             self._live[current.subscription] = replace(
                 current,
@@ -65,6 +68,7 @@ class MemoryRegistrations:
                 handled_types=registration.handled_types,
                 revision=current.revision + 1,
             )
+            self._state.definitions[current.subscription] = definition
             self._state.free_ranges(current)
 
     async def rename(self, old: str, new: str) -> None:
@@ -74,7 +78,7 @@ class MemoryRegistrations:
             failures = [each for each in self._state.failures.values() if each.subscription == old]
             await self.forget(old)
             ranges = [(each, self._state.pending[each.key]) for each in self._state.ranges_of(renamed)]
-            self._set(replace(renamed, subscription=new), ranges)
+            self._set(replace(renamed, subscription=new), ranges, self._state.definitions[old])
             for each in failures:
                 self._state.failures[new, each.generation, each.key] = replace(each, subscription=new)
             if consumer:
@@ -91,17 +95,19 @@ class MemoryRegistrations:
         for each in [each for each in self._state.failures if each[0] == registration.subscription]:
             del self._state.failures[each]
 
-    async def reset(self, registration: Registration, table: Table, position: int) -> None:
+    async def reset(self, registration: Registration, table: Table, position: int, definition: str = "") -> None:
         self._state.tables[table.name] = {}
         self._remove_failures(registration)
-        self._set(registration, [(_range_at(registration, position), ())])
+        self._set(registration, [(_range_at(registration, position), ())], definition)
 
-    def _set(self, registration: Registration, ranges: Sequence[tuple[Range, tuple[int, ...]]]) -> None:
+    def _set(
+        self, registration: Registration, ranges: Sequence[tuple[Range, tuple[int, ...]]], definition: str
+    ) -> None:
         """Store a registration with free ranges and what is pending. No revision and no fencing token is used twice."""
         name = registration.subscription
         if previous := self._live.get(name) or self._state.retired.pop(name, None):
             registration = replace(registration, revision=max(previous.revision, registration.revision) + 1)
-        self._live[name] = registration
+        self._live[name], self._state.definitions[name] = registration, definition
         previous_ranges, token = self._state.ranges_of(registration), 0
         for each in previous_ranges:
             token = max(token, each.fencing_token + 1)

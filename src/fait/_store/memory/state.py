@@ -45,6 +45,7 @@ class MemoryState(Struct):
         clock: the time of actions, and of the registration of workers.
         registrations: registrations that are not retired, by subscription.
         retired: the last registration of each retired subscription.
+        definitions: the parts of the definition of each registration, as JSON text.
         ranges: ranges by key, also those of retired registrations, so that their fencing tokens are not reused. The
             token of a range is greater than any that a range of one of its hashes has had before.
         pending: unfinished positions of ranges that have any.
@@ -58,6 +59,7 @@ class MemoryState(Struct):
     clock: Clock
     registrations: dict[str, Registration] = {}
     retired: dict[str, Registration] = {}
+    definitions: dict[str, str] = {}
     ranges: dict[RangeKey, Range] = {}
     pending: dict[RangeKey, tuple[int, ...]] = {}
     workers: dict[str, RegisteredWorker] = {}

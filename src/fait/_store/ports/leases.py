@@ -107,6 +107,8 @@ class Worker(Struct, frozen=True):
         version: version of fait.
         runs: definition hash of each subscription that it runs, by subscription; None: it waits after an error, and
             takes no range of the subscription until then.
+        calls: for how many seconds the oldest call of each subscription has run, by subscription, by the clock of this
+            process; without those that have just begun.
     """
 
     id: str
@@ -115,6 +117,7 @@ class Worker(Struct, frozen=True):
     pid: int = 0
     version: str = ""
     runs: Mapping[str, str | None] = MappingProxyType({})
+    calls: Mapping[str, float] = MappingProxyType({})
 
 
 class RegisteredWorker(Struct, frozen=True):

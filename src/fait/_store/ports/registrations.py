@@ -120,12 +120,20 @@ class Registrations(Protocol):
         """Return the names of all retired subscriptions, in order (code points)."""
         ...
 
-    async def register(self, registration: Registration, position: int) -> Registration:
+    async def definition(self, subscription: str) -> str:
+        """Return the parts of a subscription's definition, as JSON text; "" if there are none.
+
+        Only an error needs them, so they are not read with the registrations.
+        """
+        ...
+
+    async def register(self, registration: Registration, position: int, definition: str = "") -> Registration:
         """Register a subscription with one free range, unless it is registered.
 
         Args:
             registration: the registration. If the subscription was retired, the next revision is stored.
             position: position of the range.
+            definition: the parts of its definition, as JSON text.
 
         Returns:
             The stored registration: the given one, or the one that existed. Concurrent callers all get the same.
@@ -168,8 +176,8 @@ class Registrations(Protocol):
         """
         ...
 
-    async def accept(self, registration: Registration) -> None:
-        """Replace the definition hash and the handled types of a subscription, and free its ranges.
+    async def accept(self, registration: Registration, definition: str = "") -> None:
+        """Replace the definition, its hash and the handled types of a subscription, and free its ranges.
 
         The positions, the failures and a pause are kept, and the revision increases. If the subscription is not
         registered, nothing happens.
@@ -180,7 +188,7 @@ class Registrations(Protocol):
         ...
 
     async def rename(self, old: str, new: str) -> None:
-        """Rename a subscription. It keeps its ranges, which are freed, and its failures.
+        """Rename a subscription. It keeps its definition, its ranges, which are freed, and its failures.
 
         If `old` is not registered, or `new` is, nothing happens.
 
@@ -197,7 +205,7 @@ class Registrations(Protocol):
         """
         ...
 
-    async def reset(self, registration: Registration, table: Table, position: int) -> None:
+    async def reset(self, registration: Registration, table: Table, position: int, definition: str = "") -> None:
         """Recreate a read model's table, and register its definition with one free range and no failure.
 
         All of this is one transaction.
@@ -206,6 +214,7 @@ class Registrations(Protocol):
             registration: the new definition. If there was a registration, the next revision is stored.
             table: the table. If it exists, it is replaced by an empty one.
             position: position of the range.
+            definition: the parts of its definition, as JSON text.
 
         Raises:
             UsageError: something that `Tables.create_table` has not created has the name of the table or of one of its

@@ -35,11 +35,15 @@ class PostgresRegistrations:
     async def retired(self) -> list[str]:
         return [name for (name,) in await self._database.fetch("retired_subscriptions")]
 
-    async def register(self, registration: Registration, position: int) -> Registration:
-        if await self._database.fetch("insert_registration", *to_row(registration), position):
+    async def definition(self, subscription: str) -> str:
+        rows = await self._database.fetch("read_definition", subscription)
+        return rows[0][0] if rows else ""
+
+    async def register(self, registration: Registration, position: int, definition: str = "") -> Registration:
+        if await self._database.fetch("insert_registration", *to_row(registration), position, definition):
             return registration
         async with self._database.transaction() as connection:
-            await self._replace(connection, registration, position, replaces=False)
+            await self._replace(connection, registration, position, definition, replaces=False)
         return await self.registration(registration.subscription) or registration
 
     async def widen(self, subscription: str, handled_types: Sequence[str]) -> Registration:
@@ -51,7 +55,7 @@ class PostgresRegistrations:
             after = widened(before, handled_types)
             if after != before:
                 types = types_to_json(after.handled_types)
-                await connection.fetch(self._sql["update_definition"], subscription, None, types)
+                await connection.fetch(self._sql["update_definition"], subscription, None, types, None)
             return after
 
     async def pause(self, subscription: str, *, by: str, reason: str) -> bool:
@@ -69,10 +73,11 @@ class PostgresRegistrations:
             await connection.fetch(self._sql["insert_action"], *action, self._database.now())
             return True
 
-    async def accept(self, registration: Registration) -> None:
+    async def accept(self, registration: Registration, definition: str = "") -> None:
         name, types = registration.subscription, types_to_json(registration.handled_types)
+        values = (name, registration.definition_hash, types, definition)
         async with self._database.transaction() as connection:
-            if await connection.fetch(self._sql["update_definition"], name, registration.definition_hash, types):
+            if await connection.fetch(self._sql["update_definition"], *values):
                 await connection.fetch(self._sql["free_ranges"], name)
 
     async def rename(self, old: str, new: str) -> None:
@@ -81,7 +86,8 @@ class PostgresRegistrations:
             if not rows:
                 return
             registration = replace(from_row(rows[0]), subscription=new)
-            if await connection.fetch(self._sql["replace_registration"], *to_row(registration), False):
+            [[definition]] = await connection.fetch(self._sql["read_definition"], old)
+            if await connection.fetch(self._sql["replace_registration"], *to_row(registration), False, definition):
                 await connection.fetch(self._sql["rename_failures"], old, new)
                 await connection.fetch(self._sql["rename_inbox"], old, new)
                 await self._retire(connection, old)
@@ -97,18 +103,25 @@ class PostgresRegistrations:
             await connection.fetch(self._sql["forget_failures"], subscription)
             await connection.fetch(self._sql["forget_inbox"], subscription)
 
-    async def reset(self, registration: Registration, table: Table, position: int) -> None:
+    async def reset(self, registration: Registration, table: Table, position: int, definition: str = "") -> None:
         table_sql.check_names(table)
         async with self._database.transaction() as connection:
             # The table first: `record` locks the table and the range in this order.
             await create_table(self._database, connection, table, replaces=True)
-            await self._replace(connection, registration, position, replaces=True)
+            await self._replace(connection, registration, position, definition, replaces=True)
             await connection.fetch(self._sql["forget_failures"], registration.subscription)
 
     async def _replace(
-        self, connection: PostgresConnection, registration: Registration, position: int, *, replaces: bool
+        self,
+        connection: PostgresConnection,
+        registration: Registration,
+        position: int,
+        definition: str,
+        *,
+        replaces: bool,
     ) -> None:
         """Store a registration with one free range, unless there is one that must not be replaced."""
-        if await connection.fetch(self._sql["replace_registration"], *to_row(registration), replaces):
+        values = (*to_row(registration), replaces, definition)
+        if await connection.fetch(self._sql["replace_registration"], *values):
             key = (registration.subscription, registration.generation)
             await connection.fetch(self._sql["reset_ranges"], *key, position)

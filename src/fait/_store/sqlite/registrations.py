@@ -38,9 +38,12 @@ class SqliteRegistrations:
         rows = await self._readers.run(lambda connection: connection.execute(SQL["retired_subscriptions"]).fetchall())
         return [name for (name,) in rows]
 
-    async def register(self, registration: Registration, position: int) -> Registration:
+    async def definition(self, subscription: str) -> str:
+        return await self._readers.run(lambda connection: _read_definition(connection, subscription))
+
+    async def register(self, registration: Registration, position: int, definition: str = "") -> Registration:
         def job(connection: SqliteConnection) -> Registration:
-            _set(connection, registration, [_range_at(position)])
+            _set(connection, registration, [_range_at(position)], definition)
             return _read(connection, registration.subscription)[0]
 
         return await self._writer.run(job)
@@ -67,10 +70,11 @@ class SqliteRegistrations:
 
         return await self._writer.run(job)
 
-    async def accept(self, registration: Registration) -> None:
+    async def accept(self, registration: Registration, definition: str = "") -> None:
         def job(connection: SqliteConnection) -> None:
             name, types = registration.subscription, types_to_json(registration.handled_types)
-            if connection.execute(SQL["update_definition"], (name, registration.definition_hash, types)).fetchall():
+            values = (name, registration.definition_hash, types, definition)
+            if connection.execute(SQL["update_definition"], values).fetchall():
                 connection.execute(SQL["free_ranges"], (name,))
 
         await self._writer.run(job)
@@ -81,17 +85,21 @@ class SqliteRegistrations:
     async def forget(self, subscription: str) -> None:
         await self._writer.run(lambda connection: _forget(connection, subscription))
 
-    async def reset(self, registration: Registration, table: Table, position: int) -> None:
+    async def reset(self, registration: Registration, table: Table, position: int, definition: str = "") -> None:
         def job(connection: SqliteConnection) -> None:
             create_table(connection, table, replaces=True)
             connection.execute(SQL["forget_failures"], (registration.subscription,))
-            _set(connection, registration, [_range_at(position)], replaces=True)
+            _set(connection, registration, [_range_at(position)], definition, replaces=True)
 
         await self._writer.run(job)
 
 
 def _read(connection: SqliteConnection, subscription: str | None) -> list[Registration]:
     return [from_row(row) for row in connection.execute(SQL["read_registrations"], (subscription,)).fetchall()]
+
+
+def _read_definition(connection: SqliteConnection, subscription: str) -> str:
+    return connection.execute(SQL["read_definition"], (subscription,)).get or ""
 
 
 def _range_at(position: int) -> tuple[Any, ...]:
@@ -103,11 +111,12 @@ def _set(
     connection: SqliteConnection,
     registration: Registration,
     ranges: Sequence[tuple[Any, ...]],
+    definition: str,
     *,
     replaces: bool = False,
 ) -> None:
     """Store a registration with free ranges, unless there is one that must not be replaced."""
-    if connection.execute(SQL["set_registration"], (*to_row(registration), replaces)).fetchall():
+    if connection.execute(SQL["set_registration"], (*to_row(registration), replaces, definition)).fetchall():
         key = (registration.subscription, registration.generation)
         token = connection.execute(SQL["next_token"], key).get
         connection.execute(SQL["delete_ranges"], key)
@@ -120,7 +129,7 @@ def _widen(connection: SqliteConnection, subscription: str, handled_types: Seque
         raise not_registered(subscription)
     after = widened(rows[0], handled_types)
     if after != rows[0]:
-        values = (subscription, None, types_to_json(after.handled_types))
+        values = (subscription, None, types_to_json(after.handled_types), None)
         connection.execute(SQL["update_definition"], values).fetchall()
     return after
 
@@ -131,9 +140,11 @@ def _rename(connection: SqliteConnection, old: str, new: str) -> None:
         return
     connection.execute(SQL["rename_failures"], (old, new))
     rename_inbox(connection, old, new)
+    # fault: renamed-without-parts
+    definition = _read_definition(connection, old)
     _forget(connection, old)
     ranges = connection.execute(SQL["freed_ranges"], (old, rows[0].generation)).fetchall()
-    _set(connection, replace(rows[0], subscription=new), ranges)
+    _set(connection, replace(rows[0], subscription=new), ranges, definition)
 
 
 def _forget(connection: SqliteConnection, subscription: str) -> None:

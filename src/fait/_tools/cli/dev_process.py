@@ -148,7 +148,8 @@ async def _open(stack: AsyncExitStack, app: App, url: str) -> System:
         except ReadModelChanged as changed:
             if changed.model in rebuilt or not url.startswith("sqlite:"):
                 raise
-            print_message(f"{changed.model}: its definition changed, so its table is rebuilt")
+            what = f" ({', '.join(changed.differences)})" if changed.differences else ""
+            print_message(f"{changed.model}: its definition changed{what}, so its table is rebuilt")
             rebuilt.append(changed.model)
 
 

@@ -11,7 +11,7 @@ import typer
 from fait._clock import SystemClock
 from fait._errors import FaitError, StoreUnavailable, UsageError
 from fait._store.command_hint import command_hint
-from fait._store.health import examine_subscriptions
+from fait._store.health import MAX_CALL_S, examine_subscriptions
 from fait._store.overview import SubscriptionOverview, read_overviews, worker_name
 from fait._store.ports.leases import RegisteredWorker
 from fait._store.ports.store import Finding, Store
@@ -99,9 +99,10 @@ async def _check_heartbeats(store: Store, url: str) -> list[Finding]:
 
 
 def _late(overviews: Iterable[SubscriptionOverview]) -> list[SubscriptionOverview]:
-    """Return the subscriptions that a worker runs, and that have not handled an event for long."""
+    """Return the subscriptions that a worker runs, and that have not handled an event for long, without a long call."""
     latest = SystemClock().now() - MAX_UNHANDLED_AGE
-    return [each for each in overviews if each.state == "catching up" and each.oldest and each.oldest < latest]
+    late = (each for each in overviews if each.state == "catching up" and each.oldest and each.oldest < latest)
+    return [each for each in late if not each.describe_call(MAX_CALL_S)]  # which is another finding
 
 
 def _silent_worker(silent: RegisteredWorker, waiting: Iterable[SubscriptionOverview], redacted_url: str) -> Finding:

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final
 
@@ -11,6 +12,7 @@ import typer
 from fait._clock import SystemClock
 from fait._errors import StoreUnavailable
 from fait._store.overview import SubscriptionOverview, read_overviews, worker_name
+from fait._store.ports.leases import Range, RegisteredWorker
 from fait._store.ports.store import Store
 from fait._subscriptions.processor_group import LEASE_DURATION_S
 from fait._tools.cli.operator import format_time
@@ -19,7 +21,11 @@ from fait._tools.cli.output import clear_terminal, command, print_json, print_me
 
 __all__ = ["status"]
 
-_COLUMNS: Final = ("subscription", "kind", "owner", "state", "position", "lag", "lag s", "rate", "last error")
+_COLUMNS: Final = ("subscription", "kind", "owner", "ranges", "state", "position", "lag", "lag s", "rate", "last error")
+
+
+MIN_SHOWN_CALL_S: Final = 5.0
+"""Minimum duration of a call that is shown below the table."""
 
 
 class ProgressHistory:
@@ -41,11 +47,10 @@ class ProgressHistory:
             if name in previous
         }
 
-    def silent_s(self, overview: SubscriptionOverview) -> float:
-        """Return for how many seconds no heartbeat of an owner has been seen; 0.0 if there is no owner."""
+    def silent_s(self, owner: RegisteredWorker) -> float:
+        """Return for how many seconds no heartbeat of an owner has been seen; 0.0 at the first look."""
         now = time.monotonic()
-        beats = [(each.worker.id, each.heartbeat) for each in overview.owners]
-        return max((now - self._changed_at.setdefault(each, now) for each in beats), default=0.0)
+        return now - self._changed_at.setdefault((owner.worker.id, owner.heartbeat), now)
 
 
 @command
@@ -60,7 +65,8 @@ async def status(
     """Show where each subscription is: owner, state, position, lag, and the last error.
 
     The lag is that of the oldest event that is not handled, in positions and in seconds; it does not include parked
-    keys. The owner is the host and the process that has the lease. All of it is read from the store.
+    keys. The owner is the host and the process that has the lease. With several owners, the ranges of each are counted.
+    All of it is read from the store.
     """
     history = ProgressHistory()
     async with open_readonly(store) as opened:
@@ -80,7 +86,8 @@ async def status(
 async def _look(opened: Store, history: ProgressHistory) -> list[dict[str, Any]]:
     overviews = await read_overviews(opened)
     rates, now = history.rates(overviews), SystemClock().now()
-    return [_as_json(each, rates, history.silent_s(each), now) for each in overviews]
+    silent_s = {owner.worker.id: history.silent_s(owner) for each in overviews for owner in each.owners}
+    return [_as_json(each, rates, silent_s, now) for each in overviews]
 
 
 def _print(rows: list[dict[str, Any]], as_json: bool) -> None:
@@ -94,18 +101,24 @@ def _print(rows: list[dict[str, Any]], as_json: bool) -> None:
             f"{name} receives no more messages, because {stored:,} of failed keys are stored. See the causes, then "
             f"redrive or discard the keys: fait parked list {name}"
         )
+    for each in rows:
+        if each["call"]:
+            print_message(f"{each['subscription']}: {each['call']}")
     if not rows:
         print_message("no app has registered a subscription in this store")
 
 
-def _as_json(each: SubscriptionOverview, rates: Mapping[str, float], silent_s: float, now: datetime) -> dict[str, Any]:
-    error, counts = each.last_error, each.counts
+def _as_json(
+    each: SubscriptionOverview, rates: Mapping[str, float], silent_s: Mapping[str, float], now: datetime
+) -> dict[str, Any]:
+    error, counts, call = each.last_error, each.counts, each.oldest_call
     return {
         "subscription": each.name,
         "app": each.registration.app,
         "kind": each.registration.kind,
         "owners": [worker_name(owner) for owner in each.owners],
-        "state": "no heartbeat" if silent_s > LEASE_DURATION_S else each.state,
+        "ranges": [_range(part, each.owners, silent_s) for part in each.ranges],
+        "state": "no heartbeat" if _is_silent(each, silent_s) else each.state,
         "retrying": counts["retrying"],
         "parked": counts["parked"],
         "requested": counts["redriving"] + counts["discarding"],
@@ -118,7 +131,38 @@ def _as_json(each: SubscriptionOverview, rates: Mapping[str, float], silent_s: f
         "error_type": error.error_type if error else None,
         "location": error.location if error else None,
         "failing_since": _failing_since(each),
+        "call_s": call[0] if call else None,
+        "call": each.describe_call(MIN_SHOWN_CALL_S) or None,
     }
+
+
+def _is_silent(each: SubscriptionOverview, silent_s: Mapping[str, float]) -> bool:
+    return any(silent_s[owner.worker.id] > LEASE_DURATION_S for owner in each.owners)
+
+
+def _range(part: Range, owners: Sequence[RegisteredWorker], silent_s: Mapping[str, float]) -> dict[str, Any]:
+    """Return a range. Its lease has no time of expiry: it ends when the heartbeat of its owner stands still."""
+    owner = next((each for each in owners if each.worker.id == part.worker), None)
+    return {
+        "low": part.key.low,
+        "high": part.high,
+        "position": part.position,
+        "frontier": part.frontier,
+        "owner": worker_name(owner) if owner else None,
+        "worker": part.worker if owner else None,
+        "heartbeat": part.heartbeat,
+        "silent_s": round(silent_s[part.worker], 1) if owner else None,
+    }
+
+
+def _count_ranges(each: Mapping[str, Any]) -> str:
+    """Return the number of ranges, and how they are spread over several owners."""
+    counts = Counter(part["worker"] for part in each["ranges"])
+    free, total = counts.pop(None, 0), str(len(each["ranges"]))
+    if len(counts) < 2 and not (counts and free):
+        return total
+    spread = " + ".join(str(counts[worker]) for worker in sorted(counts))  # in the order of the owners
+    return f"{total} ({spread}, {free} free)" if free else f"{total} ({spread})"
 
 
 def _failing_since(each: SubscriptionOverview) -> str | None:
@@ -131,7 +175,7 @@ def _row(each: Mapping[str, Any]) -> tuple[str, ...]:
     error = f"{each['error_type']} at {each['location']}" if each["error_type"] else ""
     rate = "" if each["rate"] is None else f"{each['rate']:,.0f}/s"
     return (
-        each["subscription"], each["kind"].replace("_", " "), ", ".join(each["owners"]), state,
+        each["subscription"], each["kind"].replace("_", " "), ", ".join(each["owners"]), _count_ranges(each), state,
         f"{each['position']:,}", f"{each['lag']:,}", f"{each['lag_s']:,.0f}", rate, error,
     )  # fmt: skip
 

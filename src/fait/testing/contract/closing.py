@@ -44,6 +44,7 @@ CALLS: Final[dict[str, Callable[[Store], Awaitable[object]]]] = {
     "wait_for_events": lambda store: store.log.wait_for_events(9),
     "registrations": lambda store: store.registrations.registrations(),
     "registration": lambda store: store.registrations.registration("s"),
+    "definition": lambda store: store.registrations.definition("s"),
     "register": lambda store: store.registrations.register(registration_of("s"), 0),
     "widen": lambda store: store.registrations.widen("s", ["t"]),
     "pause": lambda store: store.registrations.pause("s", by="me", reason=""),

@@ -214,6 +214,25 @@ class LeaseContract(StoreContract):
         assert again is not None
         assert (await range_of(store, "new")).fencing_token > again.fencing_token > first.fencing_token
 
+    async def test_parts_of_a_definition_are_kept_until_the_definition_is_replaced(self, store: Store) -> None:
+        registrations = store.registrations
+        await registrations.register(replace(registration_of("a", "1"), handled_types=("t",)), 0, '{"a": 1}')
+        await registrations.register(registration_of("a", "2"), 0, "another")
+        await registrations.widen("a", ("t", "u"))
+        await registrations.register(registration_of("none"), 0)
+
+        kept = await registrations.definition("a")
+        await registrations.rename("a", "b")
+        renamed = [await registrations.definition(name) for name in ("a", "b", "none", "never")]
+        await registrations.accept(registration_of("b", "3"), "accepted")
+
+        assert (kept, renamed) == ('{"a": 1}', ["", '{"a": 1}', "", ""])
+        assert await registrations.definition("b") == "accepted"
+        await registrations.forget("b")
+        assert await registrations.definition("b") == ""
+        await registrations.register(registration_of("b", "4"), 0, "new")
+        assert await registrations.definition("b") == "new"
+
 
 def registration_of(subscription: str, definition_hash: str = "") -> Registration:
     """Return a registration of the app "app"."""

@@ -515,8 +515,9 @@ class PortContract(
         await recorded(store, work_of(token, 5, (RowChange(NOTES, [(1, "a")]), RowChange(WORDS, [("a", 1)]))))
         wider = Table("notes", (*NOTES.columns, Column("size", "integer", False)), "id")
 
-        await store.registrations.reset(registration_of("s", "wider"), wider, 2)
+        await store.registrations.reset(registration_of("s", "wider"), wider, 2, "definition")
 
+        assert await store.registrations.definition("s") == "definition"
         assert await store.registrations.registration("s") == replace(registration_of("s", "wider"), revision=2)
         assert (await range_of(store, "s")).position == 2
         assert await store.tables.select(wider) == []

@@ -303,7 +303,7 @@ class RangeContract(StoreContract):
         await store.leases.heartbeat(first)
         clock.advance(seconds=1)
         await store.leases.heartbeat(Worker("B"))
-        await store.leases.heartbeat(changed := replace(first, runs={"t": "other", "u": None}))
+        await store.leases.heartbeat(changed := replace(first, runs={"t": "other", "u": None}, calls={"t": 35.2}))
 
         assert await store.leases.workers() == [
             RegisteredWorker(Worker("B", runs={}), 1, started_at + timedelta(seconds=1)),

@@ -13,6 +13,7 @@ CREATE TABLE {schema}.fait_subscriptions (
     revision        bigint           NOT NULL, -- increases with each change of the definition
     state           text             NOT NULL, -- 'live' or 'retired'; a subscription works unless it is retired
     paused          boolean          NOT NULL DEFAULT false, -- true: its ranges are not acquired
+    definition      text             NOT NULL DEFAULT '', -- a JSON object: what definition_hash covers; '' if unknown
     PRIMARY KEY (subscription, generation)
 );
 
@@ -44,6 +45,7 @@ CREATE TABLE {schema}.fait_workers (
     pid        bigint           NOT NULL,
     version    text             NOT NULL,
     runs       text             NOT NULL, -- a JSON object: the definition hash of each subscription that it can run
+    calls      text             NOT NULL, -- a JSON object: the duration of the oldest call of a subscription, in seconds
     started_at timestamptz      NOT NULL
 ) WITH (fillfactor = 50);
 

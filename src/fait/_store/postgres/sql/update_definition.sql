@@ -1,8 +1,9 @@
 -- update_definition: replace the definition of a registration.
--- In:   $1 subscription · $2 definition_hash, or NULL to keep it · $3 handled_types
+-- In:   $1 subscription · $2 definition_hash, or NULL to keep it · $3 handled_types · $4 definition, or NULL to keep it
 -- Out:  one row; no row: there is no such registration
 -- Plan: Index Scan using fait_subscriptions_pkey
 UPDATE {schema}.fait_subscriptions
-SET definition_hash = coalesce($2, definition_hash), handled_types = $3, revision = revision + 1
+SET definition_hash = coalesce($2, definition_hash), handled_types = $3,
+    definition = coalesce($4, definition), revision = revision + 1
 WHERE subscription = $1 AND state = 'live'
 RETURNING revision;

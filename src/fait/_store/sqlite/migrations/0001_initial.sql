@@ -50,7 +50,8 @@ CREATE TABLE fait_tags (
 ) STRICT, WITHOUT ROWID;
 
 -- A subscription. `retired`: it was removed or renamed; the row stays, so that no revision and no fencing token is reused.
--- `handled_types` is a sorted JSON array. `revision` increases with each change of the definition.
+-- `handled_types` is a sorted JSON array. `revision` increases with each change of the definition. `definition` is a JSON
+-- object with the parts of the definition, '' if there are none: it tells what differs when the hash does.
 CREATE TABLE fait_subscriptions (
     subscription    TEXT NOT NULL,
     generation      INTEGER NOT NULL,
@@ -63,6 +64,7 @@ CREATE TABLE fait_subscriptions (
     revision        INTEGER NOT NULL,
     state           TEXT NOT NULL, -- 'live' or 'retired'; a subscription works unless it is retired
     paused          INTEGER NOT NULL DEFAULT 0, -- 1: its ranges are not acquired
+    definition      TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (subscription, generation)
 ) STRICT, WITHOUT ROWID;
 
@@ -86,7 +88,8 @@ CREATE TABLE fait_ranges (
     CHECK (position <= frontier)
 ) STRICT, WITHOUT ROWID;
 
--- `runs` is a JSON object: the definition hash of each subscription that the worker can run.
+-- `runs` is a JSON object: the definition hash of each subscription that the worker can run. So is `calls`: the duration of
+-- the oldest call of a subscription, in seconds.
 CREATE TABLE fait_workers (
     worker     TEXT PRIMARY KEY,
     heartbeat  INTEGER NOT NULL,
@@ -95,6 +98,7 @@ CREATE TABLE fait_workers (
     pid        INTEGER NOT NULL,
     version    TEXT NOT NULL,
     runs       TEXT NOT NULL,
+    calls      TEXT NOT NULL,
     started_at TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
