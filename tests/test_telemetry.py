@@ -190,6 +190,26 @@ async def test_outage_of_a_relay_is_measured_by_its_age(
         await until(lambda: max(telemetry.values("fait.subscription.outage", name="relay-missing")) >= 90)
 
 
+async def test_outage_of_a_consumer_is_measured_and_its_lag_is_not(
+    store_url: Callable[[str], str], telemetry: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fait._observation.REPORT_INTERVAL_S", 0.01)
+    app, clock = fait.App("bank"), fait.ManualClock(START)
+    app.include(Account)
+    app.consume("missing", from_="memory:telemetry-consumer", name="receive")(lambda event: None)
+    async with app.open(store_url("sqlite"), clock=clock, telemetry=telemetry) as s:
+        await s.publish(Paid("secret-ada"), stream="account-1")
+        await until(lambda: isinstance(s._subscription_runner.groups["receive"].run.error, fait.TopologyMismatch))
+        clock.moment += timedelta(seconds=90)
+
+        await until(lambda: max(telemetry.values("fait.subscription.outage", name="receive"), default=0) >= 90)
+        [status] = await s.status()
+
+    assert telemetry.values("fait.subscription.lag_events", name="receive") == []
+    assert telemetry.values("fait.subscription.lag", name="receive") == []
+    assert status.lag is None
+
+
 async def test_no_value_of_an_event_is_in_an_attribute(s: fait.System, telemetry: Recorded) -> None:
     for to in ("secret-ada", "secret-handler", "secret-reply"):
         await s.transact(Account.pay, "1", to)

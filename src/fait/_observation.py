@@ -189,10 +189,11 @@ async def _report(groups: Iterable[ProcessorGroup], store: Store, clock: Clock, 
         position = group.position_in(own)
         labels = {"name": group.name}
         telemetry.measure("fait.subscription.position", position, labels)
-        telemetry.measure("fait.subscription.lag_events", max(0, head - position), labels)
-        age_s = await _age_s(store, position, clock) if position < head else 0
-        telemetry.measure("fait.subscription.lag", age_s, labels)
         telemetry.measure("fait.subscription.outage", _outage_s(own, clock), labels)
+        if not group.definition.is_received:  # only the broker of a consumer knows its lag
+            telemetry.measure("fait.subscription.lag_events", max(0, head - position), labels)
+            age_s = await _age_s(store, position, clock) if position < head else 0
+            telemetry.measure("fait.subscription.lag", age_s, labels)
 
 
 def _outage_s(ranges: Iterable[Range], clock: Clock) -> float:

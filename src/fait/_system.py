@@ -151,7 +151,7 @@ class SubscriptionStatus(Struct, frozen=True):
         state: "waiting": another process runs it, or none; "catching_up"; "live": it has reached the head; "failing":
             it retries after an error; "paused": until `fait resume`; "stopping"; "stopped".
         position: position up to which it has processed the log; of a consumer, the number of messages it has received.
-        lag: difference between the head and `position`; 0 for a consumer, whose broker does not tell.
+        lag: difference between the head and `position`; None for a consumer: only its broker knows it.
         error: the last error of this process, while it is retried or its key is parked; None if there is none.
         parked: number of keys that are parked, in any process.
         error_text: type and text of `error` as they are logged: shortened, without what looks like a secret, and
@@ -161,7 +161,7 @@ class SubscriptionStatus(Struct, frozen=True):
     name: str
     state: State
     position: int
-    lag: int
+    lag: int | None
     error: Exception | None
     parked: int = 0
     error_text: str = ""
@@ -172,7 +172,8 @@ def _describe(status: SubscriptionStatus) -> str:
     error = "" if status.error is None else type(status.error).__name__
     if status.parked:
         error += f", {status.parked} key{'s' * (status.parked > 1)} parked"
-    line = f"{status.name:30} position {status.position:>6}  lag {status.lag:>6}  {status.state:11} {error}"
+    lag = "-" if status.lag is None else status.lag
+    line = f"{status.name:30} position {status.position:>6}  lag {lag:>6}  {status.state:11} {error}"
     return line.rstrip()
 
 
@@ -242,7 +243,8 @@ class System(Client):
         if run_subscriptions:
             await self._subscription_runner.start()
         if self._telemetry is not None:
-            groups = self._log_groups.values()
+            # fault: consumers-not-measured
+            groups = self._subscription_runner.groups.values()
             report = report_periodically(groups, self._store, self._clock, self._telemetry)
             self._reporting = asyncio.create_task(report, name="fait-telemetry")
 
@@ -454,7 +456,7 @@ class System(Client):
         head, statuses = await self.store.log.head(), list[SubscriptionStatus]()
         for name, group in self._subscription_runner.groups.items():
             position = group.position_in([each for each in ranges if each.key.subscription == name])
-            lag = max(0, head - position) if name in self._log_groups else 0
+            lag = max(0, head - position) if name in self._log_groups else None
             text = group.error_text
             statuses.append(SubscriptionStatus(name, group.state, position, lag, group.error, parked[name], text))
         return statuses

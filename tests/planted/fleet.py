@@ -14,6 +14,13 @@ PLANS: Final = "tests/property/test_fleet.py::test_"
 
 FAULTS: Final = (
     Mutant(
+        "the lag of a consumer, which only its broker knows, is 0",
+        "_store/overview.py",
+        "consumer-without-lag",
+        "if False:",
+        "tests/tools/test_status.py::test_lag_of_a_consumer_is_unknown",
+    ),
+    Mutant(
         "a worker does not tell that a call hangs",
         "_subscriptions/lane_worker.py",
         "hung-call-not-told",

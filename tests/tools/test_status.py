@@ -54,6 +54,21 @@ def test_status_without_a_worker_shows_lag_in_positions_and_seconds(run: Run, ur
     assert (lagging["state"], lagging["lag"] >= 2, 0 < lagging["lag_s"] < 30) == ("no worker", True, True)
 
 
+def test_lag_of_a_consumer_is_unknown(run: Run, url: str) -> None:
+    app = fait.App("stock")
+    app.consume("orders", from_="memory:status", name="receive")(lambda event: None)
+
+    async def register() -> None:
+        async with app.open(url, run="elsewhere"):
+            pass
+
+    asyncio.run(register())
+    status = json.loads(run("status", "-s", url, "--json").stdout)
+
+    assert (status["kind"], status["lag"], status["lag_s"]) == ("consumer", None, None)
+    assert run("status", "-s", url).stdout.splitlines()[1].split()[-3:] == ["0", "-", "-"]
+
+
 def test_events_that_it_does_not_handle_are_no_lag(run: Run, url: str) -> None:
     async def other() -> None:
         async with fait.App("other").open(url, run="elsewhere") as s:

@@ -72,8 +72,14 @@ class SubscriptionOverview(Struct, frozen=True):
         return min(each.position for each in self.ranges)
 
     @property
-    def lag(self) -> int:
-        """Positions to the head, if an event is not handled that is not of a failed key; otherwise 0."""
+    def lag(self) -> int | None:
+        """Positions to the head, if an event is not handled that is not of a failed key; otherwise 0.
+
+        None for a consumer: only its broker knows how many messages it has not received.
+        """
+        # fault: consumer-without-lag
+        if self.registration.kind == "consumer":
+            return None
         return 0 if self.oldest is None else max(0, self.head - self.position)
 
     @property

@@ -65,8 +65,8 @@ async def status(
     """Show where each subscription is: owner, state, position, lag, and the last error.
 
     The lag is that of the oldest event that is not handled, in positions and in seconds; it does not include parked
-    keys. The owner is the host and the process that has the lease. With several owners, the ranges of each are counted.
-    All of it is read from the store.
+    keys. A consumer has none: only its broker knows it. The owner is the host and the process that has the lease. With
+    several owners, the ranges of each are counted. All of it is read from the store.
     """
     history = ProgressHistory()
     async with open_readonly(store) as opened:
@@ -126,7 +126,7 @@ def _as_json(
         "position": each.position,
         "head": each.head,
         "lag": each.lag,
-        "lag_s": 0.0 if each.oldest is None else round(max(0.0, (now - each.oldest).total_seconds()), 1),
+        "lag_s": None if each.lag is None else _age_s(each.oldest, now),
         "rate": rates.get(each.name),
         "error_type": error.error_type if error else None,
         "location": error.location if error else None,
@@ -134,6 +134,10 @@ def _as_json(
         "call_s": call[0] if call else None,
         "call": each.describe_call(MIN_SHOWN_CALL_S) or None,
     }
+
+
+def _age_s(oldest: datetime | None, now: datetime) -> float:
+    return 0.0 if oldest is None else round(max(0.0, (now - oldest).total_seconds()), 1)
 
 
 def _is_silent(each: SubscriptionOverview, silent_s: Mapping[str, float]) -> bool:
@@ -173,10 +177,12 @@ def _failing_since(each: SubscriptionOverview) -> str | None:
 def _row(each: Mapping[str, Any]) -> tuple[str, ...]:
     state = ", ".join([each["state"], *_keys_in_state(each)])
     error = f"{each['error_type']} at {each['location']}" if each["error_type"] else ""
-    rate = "" if each["rate"] is None else f"{each['rate']:,.0f}/s"
+    rate, lag = "" if each["rate"] is None else f"{each['rate']:,.0f}/s", ("-", "-")
+    if each["lag"] is not None:
+        lag = f"{each['lag']:,}", f"{each['lag_s']:,.0f}"
     return (
         each["subscription"], each["kind"].replace("_", " "), ", ".join(each["owners"]), _count_ranges(each), state,
-        f"{each['position']:,}", f"{each['lag']:,}", f"{each['lag_s']:,.0f}", rate, error,
+        f"{each['position']:,}", *lag, rate, error,
     )  # fmt: skip
 
 
