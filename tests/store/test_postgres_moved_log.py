@@ -21,6 +21,7 @@ from fait._store.postgres.connection import LogMoved
 from fait._store.postgres.external_transaction import append as external_append
 from fait._store.postgres.identity import server_timeline
 from fait.testing.contract.store import added, everything, new, write
+from fait.testing.contract.turns import let_readers_wait
 from tests.faults import appends
 from tests.faults.appends import append_of
 
@@ -142,7 +143,7 @@ async def test_read_of_running_process_from_moved_log_is_refused(
 async def test_waiting_reader_and_append_get_error_when_reader_notices(url: str, store: Store) -> None:
     assert await store.log.head() == 3
     waiting = asyncio.create_task(store.log.wait_for_events(3))
-    await asyncio.sleep(0.05)
+    await let_readers_wait(store.log)
 
     await run(url, FAILOVER)
 

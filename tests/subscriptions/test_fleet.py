@@ -6,9 +6,12 @@ from collections.abc import Callable
 import pytest
 
 import fait
+from fait._clock import ManualClock
 from fait._store.ports.failures import FailureRequest
 from fait._store.ports.leases import Range
 from fait._store.ports.registrations import SLOTS
+from fait.testing.contract.store import START
+from fait.testing.contract.turns import let_readers_wait
 
 pytestmark = pytest.mark.anyio
 
@@ -166,20 +169,20 @@ async def test_failed_keys_stay_with_their_ranges(url: str) -> None:
 
 
 async def test_worker_without_a_recent_heartbeat_starts_no_call(url: str) -> None:
-    app, calls = fait.App("metering"), list[int]()
+    app, calls, clock = fait.App("metering"), list[int](), ManualClock(START)
 
     @app.on(Read, name="calls")
     async def call(event: Read) -> None:
         calls.append(event.number)
 
-    async with app.open(url, lease_s=LEASE_S) as system:
+    async with app.open(url, lease_s=60, clock=clock) as system:
         await system.wait(await system.publish(Read(1, "d"), stream="meter-1"), timeout_s=30)
         runner = system._subscription_runner
         for each in runner.background_tasks:
             each.cancel()
-        await asyncio.sleep(1.5 * LEASE_S)
+        clock.advance(seconds=90)
         result = await system.publish(Read(2, "d"), stream="meter-1")
-        await asyncio.sleep(0.3)
+        await let_readers_wait(system.store.log)  # the worker has read the event
         assert calls == [1]
 
         await runner._send_heartbeat()
