@@ -2,16 +2,19 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 import fait
 from fait._clock import ManualClock
 from fait._store.ports.failures import FailureRequest
-from fait._store.ports.leases import Range
+from fait._store.ports.leases import Range, Worker
 from fait._store.ports.registrations import SLOTS
+from fait.testing.contract.processors import until
 from fait.testing.contract.store import START
-from fait.testing.contract.turns import let_readers_wait
+from fait.testing.contract.turns import let_readers_wait, turns
+from tests.subscriptions.stepped_clock import SteppedClock
 
 pytestmark = pytest.mark.anyio
 
@@ -188,3 +191,23 @@ async def test_worker_without_a_recent_heartbeat_starts_no_call(url: str) -> Non
         await runner._send_heartbeat()
         await system.wait(result, timeout_s=30)
         assert calls == [1, 2]
+
+
+async def test_time_that_passes_during_a_heartbeat_leads_to_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    app, clock = metering([]), SteppedClock(START)
+    async with app.open("memory:", lease_s=60, clock=clock) as system:
+        runner = system._subscription_runner
+        heartbeat = runner._leases.heartbeat
+
+        async def send(worker: Worker) -> Any:
+            if clock.monotonic() == 40:
+                clock.advance(seconds=40)
+                await turns()
+            return await heartbeat(worker)
+
+        monkeypatch.setattr(runner._leases, "heartbeat", send)
+        clock.advance(seconds=40)
+        await until(lambda: runner.alive_until >= 100)
+        await turns(1_000)
+
+        assert runner.alive_until == 140

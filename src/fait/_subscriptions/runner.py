@@ -171,6 +171,7 @@ class Runner:
             self._time_passed.clear()  # not after the heartbeat: time that passes during it counts
             try:
                 self._version = self._version or await asyncio.to_thread(_version_of_fait)
+                # fault: time-that-passes-during-a-heartbeat-forgotten
                 await self._send_heartbeat()
                 requested = await self._failures.requested()
                 for group in self.groups.values():
