@@ -179,10 +179,13 @@ SLEEPS: dict[str, str] = {
     "tests/faults/": "servers and networks that fall silent tell no client that they have",
     "tests/fleet/": "processes work at their own pace, and are killed at random moments",
     "tests/hostile/": "processes work at their own pace, and are killed at random moments",
-    "tests/outbox/": "a transaction of a driver waits for a lock in a database",
+    "tests/outbox/contract.py": "a transaction of a driver waits for a lock in a database",
+    "tests/outbox/test_aiosqlite.py": "a transaction of a driver waits for a lock in a database",
     "tests/relay/published.py": "no request shows that a new queue survives a kill",
-    "tests/store/test_postgres_": "a statement waits for a lock in a database, or for its answer",
-    "tests/store/test_sqlite": "another connection has a lock, or a time of the file system must pass",
+    "tests/store/test_postgres_connection.py": "a connection waits for an answer of the server",
+    "tests/store/test_postgres_retention.py": "a statement waits for a lock in a database",
+    "tests/store/test_postgres_schema.py": "a statement waits for a lock in a database",
+    "tests/store/test_sqlite.py": "a thread waits for a lock, or runs a long statement",
     "tests/tools/": "commands are processes, and some show times",
 }
 """Beginnings of the paths of tests that may sleep, and why no clock and no condition can replace that."""
