@@ -15,6 +15,7 @@ import fait
 import fait.store
 from fait._store.ports.leases import Worker
 from fait.testing.contract.leases import range_of, work_of
+from fait.testing.contract.turns import let_readers_wait
 
 
 @fait.event("app.happened")
@@ -505,9 +506,9 @@ async def test_open_with_forgotten_read_model_and_old_rows_raises_until_rebuilt(
 async def test_notify_commit_without_new_events_keeps_readers_waiting(store_url: Callable[[str], str]) -> None:
     async with fait.App("notified").open(store_url("sqlite")) as s:
         waiting = asyncio.create_task(s.store.log.wait_for_events(0))
-        await asyncio.sleep(0.05)
+        await let_readers_wait(s.store.log)
         s._notify_commit()
-        await asyncio.sleep(0.05)
+        await let_readers_wait(s.store.log)
         assert not waiting.done()
         waiting.cancel()
 

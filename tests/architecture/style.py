@@ -14,14 +14,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
-from tests.architecture.vocabulary import BANNED, RETIRED, TWINS
+from tests.architecture.vocabulary import BANNED, RETIRED, SLEEPS, TWINS
 
-__all__ = ["Offender", "check", "main", "tracked_texts"]
+__all__ = ["Offender", "check", "check_sleeps", "main", "tracked_texts"]
 
 ROOT = Path(__file__).parents[2]
 SRC = "src/fait/"
+TESTS = ("tests/", "src/fait/testing/")
 MAX_COLUMNS = 120
 MIN_TITLE_WORDS = 4
 
@@ -91,6 +92,8 @@ def check(texts: dict[str, str]) -> list[Offender]:
         *check_glossary(texts.get("GLOSSARY.md", ""), {each.name for each in definitions}),
     ]
     for name, text in texts.items():
+        if name.endswith(".py") and name.startswith(TESTS) and not name.startswith(tuple(SLEEPS)):
+            offenders += check_sleeps(name, ast.parse(text))
         if name.endswith(".md"):
             offenders += check_columns(name, text)
         if name.startswith("adr/"):
@@ -222,6 +225,41 @@ def check_glossary(text: str, names: set[str]) -> Iterator[Offender]:
             for name in re.findall(r"`([A-Z][a-z]\w*)`", line):
                 if name not in names:
                     yield Offender("GLOSSARY.md", number, "glossary", f"`{name}` is not defined in {SRC}")
+
+
+# Sleeps
+
+
+def check_sleeps(path: str, module: ast.Module) -> Iterator[Offender]:
+    """Calls of `sleep`, apart from those in a loop that ends when a condition holds."""
+    for function in ast.walk(module):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            for call in outside_of_polls(function):
+                yield Offender(path, call.lineno, "sleep", "`sleep`: wait for a condition, or advance a clock")
+
+
+def outside_of_polls(node: ast.AST) -> Iterator[ast.Call]:
+    """The calls of `sleep` in a function, without those in its polls and in functions within it."""
+    for child in ast.iter_child_nodes(node):
+        if is_poll(child) or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if is_sleep(child):
+            yield child
+        yield from outside_of_polls(child)
+
+
+def is_sleep(node: ast.AST) -> TypeGuard[ast.Call]:
+    """Whether a node calls `sleep` with another argument than 0, which only lets other tasks run."""
+    if not isinstance(node, ast.Call) or ast.unparse(node.func) not in ("anyio.sleep", "asyncio.sleep", "time.sleep"):
+        return False
+    return not (len(node.args) == 1 and isinstance(node.args[0], ast.Constant) and node.args[0].value == 0)
+
+
+def is_poll(node: ast.AST) -> bool:
+    """Whether a node is a loop that ends when a condition holds: `while`, or `for` with a way out."""
+    if isinstance(node, ast.For):
+        return any(isinstance(each, ast.Break | ast.Return) for each in ast.walk(node))
+    return isinstance(node, ast.While)
 
 
 # Markdown

@@ -1,11 +1,13 @@
 """The style check finds each kind of offender in a made-up tree, and none in a clean one."""
 
+import ast
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.architecture.style import Offender, check, main, tracked_texts
+from tests.architecture.style import ROOT, Offender, check, check_sleeps, main, tracked_texts
+from tests.architecture.vocabulary import SLEEPS
 
 LONG = "word " * 30
 
@@ -130,6 +132,44 @@ def test_retired_name_is_found(path: str, text: str) -> None:
 @pytest.mark.parametrize("text", ["class Request: ...", "def screen(): ...", "x.beat = 1", "shape = 1"])
 def test_retired_name_is_allowed_in_other_places(text: str) -> None:
     assert offenders("src/fait/_tools/cli/main.py", text) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "await asyncio.sleep(0.1)",
+        "time.sleep(DELAY_S)",
+        "for _ in range(3):\n        await asyncio.sleep(1)",
+        "while waits:\n        pass\n    await asyncio.sleep(1)",
+        "def handle():\n        time.sleep(1)",
+        "handle(lambda: time.sleep(1))",
+    ],
+)
+def test_sleep_of_a_test_is_found(body: str) -> None:
+    text = f"async def test_it():\n    {body}\n"
+
+    assert [each[2] for each in offenders("tests/test_it.py", text)] == ["sleep"]
+    assert offenders("tests/crash/test_it.py", text) == []
+    assert offenders("src/fait/_app.py", text) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "await asyncio.sleep(0)",
+        "while not holds():\n        await asyncio.sleep(0.01)",
+        "for _ in range(9):\n        if holds():\n            return\n        time.sleep(0.1)",
+    ],
+)
+def test_turn_of_the_loop_and_poll_of_a_condition_are_no_sleeps(body: str) -> None:
+    assert offenders("tests/test_it.py", f"async def test_it():\n    {body}\n") == []
+
+
+@pytest.mark.parametrize("beginning", SLEEPS)
+def test_exempt_tests_sleep(beginning: str) -> None:
+    texts = {name: text for name, text in tracked_texts(ROOT).items() if name.startswith(beginning)}
+
+    assert any(list(check_sleeps(name, ast.parse(text))) for name, text in texts.items() if name.endswith(".py"))
 
 
 def test_glossary_class_that_does_not_exist_is_found() -> None:

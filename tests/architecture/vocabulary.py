@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-__all__ = ["BANNED", "RETIRED", "TWINS", "Retired"]
+__all__ = ["BANNED", "RETIRED", "SLEEPS", "TWINS", "Retired"]
 
 BANNED: dict[str, str] = {
     # Words for an unnamed subject.
@@ -168,3 +168,24 @@ TWINS: set[str] = {
     "_Outbox",  # what each adapter adds to the outbox it extends
 }
 """Private classes that have one meaning in several modules."""
+
+SLEEPS: dict[str, str] = {
+    "src/fait/testing/faults.py": "the delay is the fault that a user injects",
+    "tests/brokers/test_kafka.py": "a server is killed while messages are on their way",
+    "tests/brokers/test_rabbitmq.py": "no request shows that a new queue survives a kill",
+    "tests/brokers/test_servers.py": "a server is killed while messages are on their way",
+    "tests/crash/": "processes work at their own pace, and are killed at random moments",
+    "tests/delivery/": "processes work at their own pace, and are killed at random moments",
+    "tests/faults/": "servers and networks that fall silent tell no client that they have",
+    "tests/fleet/": "processes work at their own pace, and are killed at random moments",
+    "tests/hostile/": "processes work at their own pace, and are killed at random moments",
+    "tests/outbox/contract.py": "a transaction of a driver waits for a lock in a database",
+    "tests/outbox/test_aiosqlite.py": "a transaction of a driver waits for a lock in a database",
+    "tests/relay/published.py": "no request shows that a new queue survives a kill",
+    "tests/store/test_postgres_connection.py": "a connection waits for an answer of the server",
+    "tests/store/test_postgres_retention.py": "a statement waits for a lock in a database",
+    "tests/store/test_postgres_schema.py": "a statement waits for a lock in a database",
+    "tests/store/test_sqlite.py": "a thread waits for a lock, or runs a long statement",
+    "tests/tools/": "commands are processes, and some show times",
+}
+"""Beginnings of the paths of tests that may sleep, and why no clock and no condition can replace that."""

@@ -23,6 +23,7 @@ from fait.broker import (
     Refused,
     Source,
 )
+from fait.testing.contract.turns import turns
 
 Reopen = Callable[[], Any]
 
@@ -108,7 +109,7 @@ class PublishesAfterFenced(BadPublisher):
 class HangsInOutage(BadPublisher):
     async def publish(self, batch: Sequence[Message], *, after: int, upto: int) -> Sequence[PublishOutcome]:
         if self.server.frozen:
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
         return await super().publish(batch, after=after, upto=upto)
 
 
@@ -188,7 +189,7 @@ class DeliversAgain(MemoryConsumer):
 class LosesMessagesOfCanceledCall(MemoryConsumer):
     async def receive(self, timeout_s: float) -> ConsumedBatch | LaneRevoked | None:
         batch = await super().receive(timeout_s)
-        await asyncio.sleep(0.003)
+        await turns()
         return batch
 
 

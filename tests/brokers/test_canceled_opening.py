@@ -17,6 +17,7 @@ import pytest
 
 from fait._delivery.brokers.open import open_broker
 from fait._delivery.brokers.port import BUCKETS, Broker, ConsumerSpec, Source, Topology
+from fait.testing.contract.turns import turns
 
 pytestmark = [
     pytest.mark.parametrize("server", ["redis_server", "nats_server", "rabbitmq_server", "kafka_server"]),
@@ -113,7 +114,7 @@ async def left_open_by(work: Awaitable[None]) -> list[str]:
             warnings.simplefilter("always")
             await work
             for _ in range(3):
-                await asyncio.sleep(0.01)  # transports are closed in a later iteration
+                await turns()  # transports are closed in a later iteration
                 gc.collect()
     finally:
         loop.set_exception_handler(None)

@@ -1,6 +1,7 @@
 """What is particular to NATS JetStream: settings of streams, encoded headers, gaps, messages of other programs."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -177,3 +178,20 @@ async def test_check_says_that_sync_interval_cannot_be_read(broker: Broker) -> N
 
     assert findings["persistence single"].status == "unknown"
     assert "sync_interval" in findings["persistence single"].detail
+
+
+async def test_request_that_cannot_be_sent_is_an_outage_and_not_reported_by_asyncio(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reported = list[Any]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+
+    async def fail(*_: Any, **__: Any) -> None:
+        raise nats.errors.ConnectionClosedError
+
+    monkeypatch.setattr(nats.aio.client.Client, "publish", fail)
+    with pytest.raises(BrokerUnavailable, match="connection closed"):
+        await broker.lanes("never-created")
+    gc.collect()
+
+    assert reported == []

@@ -273,7 +273,7 @@ async def test_consumer_waits_for_a_former_one_that_is_closed_soon(opened: Opene
     await publish(await opened.publisher(broker), message(1))
     former = await opened.consumer(broker)
     opening = asyncio.create_task(opened.consumer(await opened.broker()))
-    await asyncio.sleep(0.3)
+    await round_trips(await opened.broker(), opened.topic)
     assert not opening.done()
 
     await former.close()
@@ -404,7 +404,9 @@ async def test_server_that_stops_before_it_delivers_the_last_message_is_an_outag
     spec = ConsumerSpec(name="c", lanes=lanes, start="beginning")
     opening = asyncio.create_task(broker.consumer(spec, {lanes[0]: "4@0"}))  # until 2 s later, it waits for the message
 
-    await asyncio.sleep(1)
+    other = await open_broker(server.url)
+    await round_trips(other, "orders")
+    await other.close()
     server.freeze()
     try:
         with pytest.raises(BrokerUnavailable, match="no answer within 4 s"):
@@ -433,6 +435,12 @@ async def test_start_that_queues_do_not_have_is_refused(opened: Opened, options:
 
     with pytest.raises(UsageError, match="no such start"):
         await broker.consumer(spec, {})
+
+
+async def round_trips(broker: Broker, topic: str) -> None:
+    """Let the server answer many requests, so that other connections have got their first answers."""
+    for _ in range(5):
+        await broker.check(Topology({topic: 1}), create=False)
 
 
 # Topics

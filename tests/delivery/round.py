@@ -130,7 +130,7 @@ class Round:
             await producers.place("0", [SIZE])
             await self._until(self._has_started, "the processes have not started")
             async with self._tested.limited(), producers.held_transactions(databases.orders.url):
-                disturbing = asyncio.create_task(self._disturb(self._disturbances(broker, shop)))
+                disturbing = asyncio.create_task(self._disturb(self._disturbances(broker, shop), broker))
                 try:
                     await producers.run(self._plan.seconds)
                 finally:
@@ -167,7 +167,7 @@ class Round:
         # Outages of connections show what a naive relay does wrong; what lasts longer only keeps it from working.
         return {"connections": found["connections"]} if self._plan.naive else found
 
-    async def _disturb(self, disturbances: dict[str, list[dict[str, Disturbance]]]) -> None:
+    async def _disturb(self, disturbances: dict[str, list[dict[str, Disturbance]]], broker: DisturbedBroker) -> None:
         """Disturb at random until canceled, then wait until the last disturbances have ended."""
         targets = [(kind, n) for kind, each in disturbances.items() for n in range(len(each))]
         chance, begun_at, tasks = Random(self._plan.seed), time.monotonic(), dict[tuple[str, int], asyncio.Task[None]]()
@@ -179,7 +179,8 @@ class Round:
                 kind, number = chance.choice(targets)
                 name, disturbance = chance.choice(list(disturbances[kind][number].items()))
                 is_busy = (kind, number) in tasks and not tasks[kind, number].done()
-                if is_busy or not self._can_disturb(kind, number):
+                is_calm = kind == "broker" and time.monotonic() < broker.calm_until
+                if is_busy or is_calm or not self._can_disturb(kind, number):
                     continue
                 self._report.disturbances[f"{kind}: {name}"] += 1
                 self._report.timeline.append(f"  {time.monotonic() - begun_at:5.1f} s  {kind} {number}: {name}")

@@ -1,6 +1,7 @@
 """The brokers and databases of the services, and what happens to them."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -31,6 +32,7 @@ BROKERS: Mapping[str, Callable[[], ServerUnderTest]] = {
     "kafka": lambda: KafkaUnderTest(KafkaServer()),
     "nats": lambda: NatsUnderTest(NatsServer()),
     "rabbitmq": lambda: RabbitmqUnderTest(RabbitmqServer()),
+    "rabbitmq-stream": lambda: RabbitmqUnderTest(RabbitmqServer(options="queues=stream")),
     "rabbitmq-unordered": lambda: UnorderedRabbitmqUnderTest(RabbitmqServer(options="order=none")),
     "redis": lambda: RedisUnderTest(RedisServer(settings={"proto-max-bulk-len": f"{1 << 20}"})),
 }
@@ -38,6 +40,9 @@ BROKERS: Mapping[str, Callable[[], ServerUnderTest]] = {
 
 WITHOUT_PROXY = frozenset({"kafka"})
 """Brokers that tell their clients the port of the server, so that these would pass a proxy by."""
+
+CALM_FACTOR = 2.0
+"""How many times as long as it was unavailable a broker works before it is disturbed again."""
 
 MAX_DOWN_S = 1.0
 MAX_FROZEN_S = 7.0
@@ -50,11 +55,14 @@ class DisturbedBroker:
     Attributes:
         tested: the broker, without the proxy.
         url: URL that the processes use.
+        calm_until: monotonic time until which it is not disturbed again, so that it works most of the time: the delays
+            of a relay grow with the duration of an outage.
     """
 
     def __init__(self, tested: ServerUnderTest, proxy: Proxy | None, max_frozen_s: float) -> None:
         self.tested = tested
         self.url = tested.url
+        self.calm_until = 0.0
         self._server = tested.server
         self._proxy = proxy
         self._max_frozen_s = max_frozen_s
@@ -63,19 +71,27 @@ class DisturbedBroker:
 
     async def crash(self, chance: Random) -> None:
         """Kill the server, and start it again after a while."""
+        begun_at = time.monotonic()
         await _uninterrupted(self._server.kill)
         try:
             await asyncio.sleep(MAX_DOWN_S * chance.random())
         finally:
             await _uninterrupted(self._server.start)
+            self._calm(begun_at)
 
     async def freeze(self, chance: Random) -> None:
         """Let the server answer nothing for a while, with open connections."""
+        begun_at = time.monotonic()
         self._server.freeze()
         try:
             await asyncio.sleep(self._max_frozen_s * chance.random() ** 2)
         finally:
             self._server.thaw()
+            self._calm(begun_at)
+
+    def _calm(self, begun_at: float) -> None:
+        now = time.monotonic()
+        self.calm_until = now + CALM_FACTOR * (now - begun_at)
 
     async def cut(self, chance: Random) -> None:
         """Lose all connections at once."""

@@ -23,6 +23,9 @@ STOP_S = 60.0
 SERIOUS = re.compile(r"CRITICAL|Task exception was never retrieved|Task was destroyed|AssertionError|KeyError")
 """What no disturbance may make a process log."""
 
+TRACEBACK_LINES = 40
+"""Maximum number of lines of the log that are reported of one."""
+
 READY = "Stop with Ctrl-C"
 """What a process prints when it works."""
 
@@ -124,6 +127,7 @@ class Service:
             await self._task
 
     def serious_lines(self) -> list[str]:
-        """Return what it has logged and no disturbance explains."""
+        """Return what it has logged and no disturbance explains, with the traceback."""
         lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
-        return [*self.problems, *(f"{self.name}: {line[:500]}" for line in lines if SERIOUS.search(line))]
+        found = ["\n".join(lines[n : n + TRACEBACK_LINES]) for n, line in enumerate(lines) if SERIOUS.search(line)]
+        return [*self.problems, *(f"{self.name}: {each}" for each in found)]

@@ -1,4 +1,4 @@
-"""Services on each broker are disturbed for a short time; and proofs that wrong results are noticed."""
+"""Services on each broker are disturbed for a minute; and proofs that wrong results are noticed."""
 
 import asyncio
 import random
@@ -14,10 +14,14 @@ from tests.delivery.round import run_round
 from tests.delivery.servers import BROKERS
 from tests.servers.postgres import installations
 
-SECONDS = 6.0
+SECONDS = 60.0
+TIMEOUT_S = 600
+"""Timeout for a round of `SECONDS`, with the start of the servers, and everything that is waited for at its end."""
+
 NAIVE_SECONDS = 2.5
 
 
+@pytest.mark.timeout(TIMEOUT_S)
 @pytest.mark.parametrize("broker", BROKERS)
 def test_disturbed_services_lose_repeat_and_reorder_nothing(broker: str, request: pytest.FixtureRequest) -> None:
     _require(broker, request)
@@ -27,7 +31,7 @@ def test_disturbed_services_lose_repeat_and_reorder_nothing(broker: str, request
 
     print(report.summary)
     assert not report.violations, report.failure
-    assert report.disturbances.total() > 3
+    assert report.disturbances.total() > 10
     assert report.events > 20 * SECONDS
 
 

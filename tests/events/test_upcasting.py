@@ -19,6 +19,7 @@ from fait._decisions.load import Loader
 from fait._events.append import StreamWrite
 from fait._events.envelope import EncodedEvent
 from fait._events.version import ANY
+from fait.testing.contract.processors import until
 from tests.events.stored_forms import (
     STORED,
     UPCASTERS,
@@ -251,7 +252,7 @@ async def test_close_in_the_middle_of_a_split_repeats_it_with_all_of_its_results
         await ctx.publish(Priced(len(calls)), stream="answers-1")
         if len(calls) == 2:
             reached.set()
-            await asyncio.sleep(0.1)  # the system is being closed before the call returns
+            await until(lambda: s._subscription_runner.groups["answer"].state == "stopping")
 
     async with app.open(url) as s:
         await store_split(s)

@@ -11,6 +11,7 @@ import pytest
 
 import fait._http.feed as feed_module
 from fait._http.feed import Feed
+from fait.testing.contract.turns import turns
 from tests.http.bank import Paid, bank, bank_app
 
 Message = dict[str, str]
@@ -58,7 +59,7 @@ async def test_feed_of_a_stream_has_past_and_new_events_without_metadata(
         await client.put("/accounts/a?owner=ada")
         receiving = asyncio.create_task(take(client, "/accounts/a/events", 3))
         for amount in (1, 2):
-            await asyncio.sleep(0.05)
+            await turns()
             await client.put(f"/accounts/other-{amount}?owner=ada")
             await client.post(f"/accounts/a/payments?amount={amount}")
         received = await receiving
@@ -161,7 +162,7 @@ async def test_log_is_read_by_one_task_while_there_are_feeds() -> None:
         with feed.watch(["account-a"]) as first, feed.watch(["account-b"]) as second:
             readers = [task for task in asyncio.all_tasks() if task.get_name() == "fait-feed"]
             assert len(readers) == 1
-            await asyncio.sleep(0.02)
+            await turns()
             first.clear()
             second.clear()
             await system.publish(Paid(1), stream="account-a")

@@ -32,6 +32,7 @@ from fait._store.ports.registrations import RangeKey
 from fait._store.ports.unit_of_work import RangeMove
 from fait._subscriptions.runner import Runner
 from fait.testing.contract.store import START
+from fait.testing.contract.turns import let_readers_wait, turns
 from tests.inbox.topics import (
     SHORT_RETRY,
     SOURCE,
@@ -47,11 +48,11 @@ from tests.inbox.topics import (
 )
 from tests.servers.nats import NatsServer
 from tests.servers.rabbitmq import RabbitmqServer
+from tests.subscriptions.stepped_clock import SteppedClock
 
 TRUSTED = Reception(frozenset(), frozenset({"log-1"}))
 UNTRUSTED = Reception(frozenset(), frozenset())
 LANE = Lane("orders", 2)
-LEASE_S = 0.2
 
 
 @fait.event("stock.wanted", expires=True)
@@ -485,7 +486,7 @@ async def test_done_messages_are_acknowledged_soon_at_a_broker_that_waits_for_it
 
         @app.consume(topic.name, from_=topic.url, as_=Placed, trusts=["log-1"], batch=10, name="consumer")
         async def handle(event: Placed) -> None:
-            await asyncio.sleep(0.001)  # until then, the consumer has received what the server delivers
+            await turns(50)  # until then, the consumer has received what the server delivers
 
         await topic.publish(*[placed(position, f"{position % 7}") for position in range(1, count + 1)])
         async with app.open("memory:") as system, asyncio.timeout(source.POLL_S * 6):
@@ -496,6 +497,7 @@ async def test_workers_whose_heartbeats_stop_while_they_open_the_broker_make_pro
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect, send_heartbeat, opening, seen = InboxSource._connect, Runner._send_heartbeat, set[str](), list[Any]()
+    clock, lease_s = SteppedClock(START), 60.0
 
     class SlowSource(InboxSource):
         """Opening the broker takes longer than a lease, and keeps the event loop of the worker busy."""
@@ -507,7 +509,8 @@ async def test_workers_whose_heartbeats_stop_while_they_open_the_broker_make_pro
         async def _connect(self) -> Any:
             opening.add(self._worker)
             try:
-                await asyncio.sleep(3 * LEASE_S)
+                end = clock.monotonic() + 3 * lease_s
+                await until(lambda: clock.monotonic() >= end)
                 return await connect(self)
             finally:
                 opening.discard(self._worker)
@@ -522,8 +525,21 @@ async def test_workers_whose_heartbeats_stop_while_they_open_the_broker_make_pro
     async with new_topic(f"memory:{uuid4().hex}") as topic:
         await topic.publish(placed(1, "a"), placed(2, "b"))
         app, url = app_of(topic.url, topic.name, seen), f"sqlite:///{tmp_path}/stock.db"
-        async with app.open(url, lease_s=LEASE_S) as system, app.open(url, lease_s=LEASE_S):
-            await idle(system, 2)
+        async with (
+            app.open(url, lease_s=lease_s, clock=clock) as system,
+            app.open(url, lease_s=lease_s, clock=clock) as other,
+        ):
+            runners = [each._subscription_runner for each in (system, other)]
+            handled = asyncio.create_task(idle(system, 2))
+            while not handled.done():
+                clock.advance(seconds=lease_s / 4)
+                await until(
+                    lambda: all(
+                        each.worker in opening or each.alive_until == clock.monotonic() + lease_s for each in runners
+                    )
+                )
+                await let_readers_wait(system.store.log)  # the workers look at the ranges
+            await handled
 
     assert sorted(each.number for each in seen) == [1, 2]
 

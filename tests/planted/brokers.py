@@ -93,6 +93,13 @@ FAULTS = [
         f"{KAFKA}topic_is_created_when_each_partition_answers_as_its_leader",
     ),
     Mutant(
+        "asyncio reports the answer of a request to NATS that could not be sent",
+        "_delivery/brokers/nats/connection.py",
+        "answer-of-an-unsent-request-reported",
+        "pass",
+        "tests/brokers/test_nats.py::test_request_that_cannot_be_sent_is_an_outage_and_not_reported_by_asyncio",
+    ),
+    Mutant(
         "the socket of a NATS connection stays open if its opening is canceled",
         "_delivery/brokers/nats/connection.py",
         "nats-socket-left-open",

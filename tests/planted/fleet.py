@@ -56,6 +56,13 @@ FAULTS: Final = (
         "tests/subscriptions/test_fleet.py::test_worker_without_a_recent_heartbeat_starts_no_call",
     ),
     Mutant(
+        "time that a manual clock passes during a heartbeat leads to no other one",
+        "_subscriptions/runner.py",
+        "time-that-passes-during-a-heartbeat-forgotten",
+        "await self._send_heartbeat()\nself._time_passed.clear()",
+        "tests/subscriptions/test_fleet.py::test_time_that_passes_during_a_heartbeat_leads_to_another_one",
+    ),
+    Mutant(
         "a worker is expired although its heartbeat changes",
         "_subscriptions/worker_observer.py",
         "worker-of-live-heartbeat-expired",

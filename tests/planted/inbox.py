@@ -12,6 +12,13 @@ START = "tests/inbox/test_start.py::test_"
 
 FAULTS = [
     Mutant(
+        "a consumer keeps the messages that are handled",
+        "_delivery/inbox/progress.py",
+        "handled-messages-kept",
+        'vars(self).setdefault("kept", []).append(self._events.pop(each.position))',
+        "tests/delivery/test_memory.py::test_consumer_of_many_messages_needs_as_much_memory_as_one_of_few",
+    ),
+    Mutant(
         "an outage of a service that a consumer uses counts as ended when a message is received",
         "_subscriptions/lane_worker.py",
         "outage-of-a-handler-ends-with-each-read",

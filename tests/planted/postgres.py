@@ -121,6 +121,13 @@ FAULTS = [
         HIGH_WATER_MARK + "lower_mark_is_not_reported_as_restored_database",
     ),
     Mutant(
+        "asyncio reports the failed query of a reader that was canceled",
+        "_store/postgres/high_water_mark.py",
+        "failed-query-of-canceled-reader-reported",
+        "pass",
+        HIGH_WATER_MARK + "failed_query_whose_caller_was_canceled_is_not_reported_by_asyncio",
+    ),
+    Mutant(
         "JIT compilation stays on in a function",
         "_store/postgres/migrations/0008_read_tail_1.sql",
         "jit-not-disabled",

@@ -9,6 +9,13 @@ CHECKPOINTS = "tests/relay/test_checkpoints.py::test_"
 
 FAULTS = [
     Mutant(
+        "a relay keeps the messages that are confirmed",
+        "_delivery/relay/range_publisher.py",
+        "published-messages-kept",
+        'results = await self._send(topic, call, keeps_position)\nvars(self).setdefault("kept", []).append(call)',
+        "tests/delivery/test_memory.py::test_relay_of_many_events_needs_as_much_memory_as_one_of_few",
+    ),
+    Mutant(
         "the error of a function of a relay is stored without its place",
         "_delivery/relay/relay.py",
         "place-of-a-refusal-forgotten",

@@ -38,8 +38,9 @@ async def any_broker(request: pytest.FixtureRequest) -> TestedBroker:
 async def prepared(request: pytest.FixtureRequest) -> TestedBroker:
     if request.param == "memory":
         tested: TestedBroker = MemoryUnderTest(f"memory:{uuid4().hex}")
-    elif request.param == "rabbitmq":
+    elif request.param.startswith("rabbitmq"):
         tested = RabbitmqUnderTest(request.getfixturevalue("rabbitmq_server"))
+        tested.url += "?queues=stream" if request.param == "rabbitmq-stream" else ""
     else:
         tested = server_under_test(request, request.param)
     await tested.prepare()

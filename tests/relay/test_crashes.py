@@ -19,7 +19,7 @@ STRIDE = 3
 """Of a redrive, every third step is tested: each takes two processes."""
 
 
-@pytest.fixture(params=["kafka", "nats", "redis", "rabbitmq"])
+@pytest.fixture(params=["kafka", "nats", "redis", "rabbitmq", "rabbitmq-stream"])
 async def server(request: pytest.FixtureRequest) -> TestedBroker:
     return await prepared(request)
 

@@ -19,11 +19,11 @@ SHORT_S = 0.01
 
 async def timeout_block() -> None:
     async with asyncio.timeout(SHORT_S):
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
 
 
 async def wait_for() -> None:
-    await asyncio.wait_for(asyncio.sleep(60), SHORT_S)
+    await asyncio.wait_for(asyncio.Event().wait(), SHORT_S)
 
 
 async def task_group() -> None:
@@ -32,7 +32,7 @@ async def task_group() -> None:
 
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(asyncio.sleep(60))
+            group.create_task(asyncio.Event().wait())
             group.create_task(fail())
     except ExceptionGroup:
         raise TimeoutError from None

@@ -1,6 +1,7 @@
 """The high-water mark: notifications, polling, and the new events that are fetched with the mark."""
 
 import asyncio
+import gc
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta, timezone
@@ -27,6 +28,7 @@ from fait._store.postgres.tail_cache import TailCache
 from fait._store.postgres.url_options import parse_url
 from fait._subscriptions.feed import follow
 from fait.testing.contract.store import START, added, new, write
+from fait.testing.contract.turns import let_readers_wait, turns
 from tests.faults.load import until
 
 
@@ -44,7 +46,7 @@ async def test_notification_of_another_process_wakes_reader(
         await asyncio.wait_for(waiting, 30)  # perhaps by polling: the poll interval was short until now
 
         waiting = asyncio.create_task(reader.log.wait_for_events(1))
-        await asyncio.sleep(0.1)
+        await let_readers_wait(reader.log)
         await added(writer.log, write("a"))
         await asyncio.wait_for(waiting, 30)
     finally:
@@ -114,6 +116,27 @@ async def test_failed_poll_is_repeated() -> None:
 
     await asyncio.wait_for(waiting, 30)
     await mark.close()
+
+
+async def test_failed_query_whose_caller_was_canceled_is_not_reported_by_asyncio() -> None:
+    mark, answer, reported = tracker(), asyncio.Event(), list[str]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["message"]))
+
+    async def fail(statement: str, *values: Any) -> None:
+        await answer.wait()
+        raise StoreUnavailable("the server is unreachable.")
+
+    vars(vars(mark)["_database"])["fetch"] = fail
+    reading = asyncio.create_task(mark.fetch())
+    await turns()
+    reading.cancel()
+    await asyncio.wait([reading])
+    answer.set()
+    await turns()
+    del mark, reading
+    gc.collect()
+
+    assert reported == []
 
 
 async def test_notification_is_sent_without_synchronous_commit(
@@ -455,7 +478,7 @@ async def test_wait_reaches_append_acknowledged_in_other_process_before(
 
     @app.on(Counted)
     async def handle(event: Counted) -> None:
-        await asyncio.sleep(0.1)
+        await turns(100)
         handled.append(1)
 
     async with app.open(url) as system, app.open(url, run="elsewhere") as other:

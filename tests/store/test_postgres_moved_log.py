@@ -16,11 +16,12 @@ from fait._events.query import Query
 from fait._store.open import open_admin, open_store
 from fait._store.ports.log import Log
 from fait._store.ports.store import Store
-from fait._store.postgres import appender
+from fait._store.postgres import appender, high_water_mark
 from fait._store.postgres.connection import LogMoved
 from fait._store.postgres.external_transaction import append as external_append
 from fait._store.postgres.identity import server_timeline
 from fait.testing.contract.store import added, everything, new, write
+from fait.testing.contract.turns import let_readers_wait
 from tests.faults import appends
 from tests.faults.appends import append_of
 
@@ -126,10 +127,10 @@ async def test_batch_of_running_process_to_moved_log_is_refused(url: str, store:
 @pytest.mark.parametrize("read", READS)
 @pytest.mark.parametrize("damage", [FAILOVER, "adopt"], ids=["failover", "adopt"])
 async def test_read_of_running_process_from_moved_log_is_refused(
-    url: str, store: Store, read: str, damage: str
+    url: str, store: Store, read: str, damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(high_water_mark, "MAX_MARK_AGE_S", 0.0)
     await store.log.head()
-    await asyncio.sleep(0.02)
     if damage == "adopt":
         await open_admin(url).adopt(in_place=True, dry_run=False)
     else:
@@ -142,7 +143,7 @@ async def test_read_of_running_process_from_moved_log_is_refused(
 async def test_waiting_reader_and_append_get_error_when_reader_notices(url: str, store: Store) -> None:
     assert await store.log.head() == 3
     waiting = asyncio.create_task(store.log.wait_for_events(3))
-    await asyncio.sleep(0.05)
+    await let_readers_wait(store.log)
 
     await run(url, FAILOVER)
 

@@ -26,6 +26,7 @@ from fait._store.sqlite.connection import connect
 from fait._store.sqlite.rows import read_page
 from fait.testing.contract.leases import acquired, range_of, work_of
 from fait.testing.contract.store import START, added, everything, new, write
+from fait.testing.contract.turns import let_readers_wait
 
 URL = "sqlite:///{}"
 
@@ -260,7 +261,7 @@ async def test_append_waits_while_another_process_writes(store: Store, path: Pat
     other = apsw.Connection(str(path))
     other.execute("BEGIN IMMEDIATE")
     task = asyncio.create_task(added(store.log, write("a")))
-    await asyncio.sleep(0.05)
+    await let_readers_wait(store.log)
     assert not task.done()
     assert (await store.log.read(0)).events == []
 

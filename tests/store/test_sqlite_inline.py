@@ -17,6 +17,7 @@ from fait._store.sqlite import worker_threads as threads
 from fait._store.sqlite.connection import SqliteConnection
 from fait._store.sqlite.store import SqliteStore
 from fait.testing.contract.store import added, everything, new, write
+from fait.testing.contract.turns import let_readers_wait, turns
 
 
 @pytest.fixture
@@ -135,9 +136,9 @@ async def test_inline_append_does_not_use_the_connection_while_the_thread_does(
         resume.wait(10)
 
     working = asyncio.create_task(store._writer.run(slow))  # pyright: ignore[reportPrivateUsage]
-    await asyncio.sleep(0.02)
+    await let_readers_wait(store.log)
     appending = asyncio.create_task(added(store.log, write("a")))
-    await asyncio.sleep(0.02)
+    await let_readers_wait(store.log)
     assert not appending.done()
     resume.set()
     await asyncio.gather(working, appending)
@@ -159,7 +160,7 @@ async def test_wal_checkpoint_after_inline_appends_runs_in_the_thread(
     before = size(path)
     for _ in range(100):
         await added(store.log, write("a"))
-        await asyncio.sleep(0.001)
+        await turns(50)
 
     assert len(inline_checkpoints) > 5
     assert not any(inline_checkpoints)

@@ -177,10 +177,10 @@ async def test_store_that_is_restored_with_sqlite_while_open_is_not_used(
         assert refused.value.outcome == "not_written"
 
 
+@pytest.mark.usefixtures("constant_checks")
 async def test_backup_that_is_copied_again_as_the_error_says_is_a_store(store: Store, path: Path) -> None:
     await grown(store, path)
     overwrite(path, path.with_name("backup.db"))
-    await asyncio.sleep(2 * open_file.CHECK_INTERVAL_S)
     with pytest.raises(StoreUnavailable, match="was overwritten"):
         await store.log.append([write("a")])
     await store.close()

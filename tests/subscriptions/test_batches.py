@@ -3,10 +3,10 @@
 import asyncio
 import functools
 import threading
-import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ from fait._store.postgres.tables import PostgresTables
 from fait._store.sqlite.connection import SqliteConnection
 from fait._subscriptions import reactor, record_queue
 from fait._system import System
+from fait.testing.contract.processors import until
 
 SQL = [name for name in sorted(backend_names()) if name != "memory"]
 SHORT_RETRY = fait.FailurePolicy(initial_s=0.005, max_s=0.01)
@@ -246,41 +247,50 @@ async def test_synchronous_handler_runs_outside_event_loop_thread(url: str) -> N
 async def test_batch_is_recorded_after_maximum_duration(
     sql_url: str, is_async: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reactor, "MAX_BATCH_DURATION_S", 0.1)
+    monkeypatch.setattr(reactor, "MAX_BATCH_DURATION_S", 5)
     app, numbers, works = App("batches"), list[int](), records(monkeypatch)
-    app.on(Counted, start="beginning", batch=30)(_slow(numbers, is_async=is_async))
+    monkeypatch.setattr(reactor, "time", SimpleNamespace(monotonic=lambda: len(numbers)))  # a call takes a second
+
+    def note(event: Counted) -> None:
+        numbers.append(event.number)
+
+    app.on(Counted, start="beginning", batch=30, name="note")(_in_loop(note) if is_async else note)
 
     async with opened(app, sql_url, 30) as s:
         await s.wait(timeout_s=20)
 
     assert numbers == list(range(30))
-    assert 2 <= len(works) <= 10
+    assert 6 <= len(works) <= 10
 
 
-def _slow(numbers: list[int], *, is_async: bool) -> Any:
-    async def note(event: Counted) -> None:
-        await asyncio.sleep(0.02)
-        numbers.append(event.number)
+def _in_loop(note: Callable[[Counted], None]) -> Callable[[Counted], Awaitable[None]]:
+    """Return a coroutine function that calls a function in a thread, which may wait."""
 
-    def note_in_thread(event: Counted) -> None:
-        time.sleep(0.02)
-        numbers.append(event.number)
+    async def handle(event: Counted) -> None:
+        await asyncio.to_thread(note, event)
 
-    return note if is_async else note_in_thread
+    return handle
 
 
 @pytest.mark.parametrize("is_async", [True, False])
 async def test_processor_stopped_within_batch_records_handled_events(sql_url: str, is_async: bool) -> None:
-    app, numbers = App("batches"), list[int]()
-    app.on(Counted, start="beginning", batch=100)(_slow(numbers, is_async=is_async))
-    async with opened(app, sql_url, 100):
-        while len(numbers) < 3:  # noqa: ASYNC110 - a thread adds to it
-            await asyncio.sleep(0.01)
+    app, numbers, resume = App("batches"), list[int](), threading.Event()
+
+    def note(event: Counted) -> None:
+        numbers.append(event.number)
+        if event.number == 3:
+            resume.wait(20)
+
+    app.on(Counted, start="beginning", batch=100, name="note")(_in_loop(note) if is_async else note)
+    async with opened(app, sql_url, 100) as s:
+        await until(lambda: len(numbers) == 4)
+        s._subscription_runner.groups["note"].stop()
+        resume.set()
     stopped_at = len(numbers)
     async with app.open(sql_url) as s:
         await s.wait(timeout_s=20)
 
-    assert stopped_at < 100
+    assert stopped_at == 4
     assert numbers == list(range(100))
 
 

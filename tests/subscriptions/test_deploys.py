@@ -1,7 +1,7 @@
 """Rolling deploys: processes with old and with new code overlap in both orders, while events are published."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
@@ -80,16 +80,46 @@ async def publishing(system: fait.System, category: str, *types: type[Any]) -> A
         await task
 
 
-async def overlap(old: fait.App, new: fait.App, url: str, order: str, **options: Any) -> None:
-    """Replace the process with old code by one with new code, which runs at the end."""
+Works = Callable[[fait.System], Awaitable[bool]]
+"""Whether a process has done something."""
+
+
+async def overlap(
+    old: fait.App, new: fait.App, url: str, order: str, *, old_works: Works, new_works: Works, **options: Any
+) -> None:
+    """Replace the process with old code by one with new code, which runs at the end. Both work before they end."""
     if order == "new first":
-        async with old.open(url, lease_s=LEASE_S), new.open(url, lease_s=LEASE_S, **options):
-            await asyncio.sleep(3 * LEASE_S)
+        async with old.open(url, lease_s=LEASE_S) as former, new.open(url, lease_s=LEASE_S, **options) as latter:
+            await eventually(former, old_works)
+            await eventually(latter, new_works)
         return
-    async with old.open(url, lease_s=LEASE_S):
-        await asyncio.sleep(LEASE_S)
-    async with new.open(url, lease_s=LEASE_S, **options):
-        await asyncio.sleep(LEASE_S)
+    async with old.open(url, lease_s=LEASE_S) as former:
+        await eventually(former, old_works)
+    async with new.open(url, lease_s=LEASE_S, **options) as latter:
+        await eventually(latter, new_works)
+
+
+async def eventually(system: fait.System, works: Works) -> None:
+    async with asyncio.timeout(60):
+        while not await works(system):  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.02)
+
+
+async def has_waited(system: fait.System) -> bool:
+    """Wait until all that is published now is handled."""
+    await system.wait(timeout_s=60)
+    return True
+
+
+def calling(calls: Calls, version: str) -> Works:
+    """Return whether a version of the code has called its handler from now on, or has met an unknown type."""
+    start = len(calls)
+
+    async def works(system: fait.System) -> bool:
+        [status] = await system.status()
+        return isinstance(status.error, fait.EventTooNew) or version in {each for each, _, _ in calls[start:]}
+
+    return works
 
 
 def check_order(calls: Calls, category: str, counts: list[int]) -> None:
@@ -104,9 +134,11 @@ async def test_added_event_type_is_handled_by_new_code_and_no_event_is_lost(url:
     calls = Calls()
     old, new = handling("old", calls, Filled), handling("new", calls, Filled, Drained)
     async with old.open(url, run="elsewhere") as s, publishing(s, "tank", Filled) as counts:
-        await overlap(old, new, url, order)
+        works = {"old_works": calling(calls, "old"), "new_works": calling(calls, "new")}
+        await overlap(old, new, url, order, **works)
         async with new.open(url, run="elsewhere") as web, publishing(web, "pool", Filled, Drained) as new_counts:
-            await overlap(old, new, url, order)  # as after a roll-back and a second deploy
+            works = {"old_works": calling(calls, "old"), "new_works": calling(calls, "new")}
+            await overlap(old, new, url, order, **works)  # as after a roll-back and a second deploy
     async with new.open(url, lease_s=LEASE_S) as last:
         await last.wait(timeout_s=60)
 
@@ -121,7 +153,8 @@ async def test_added_event_type_is_handled_by_new_code_and_no_event_is_lost(url:
 async def test_changed_fold_computes_all_rows_again_and_old_code_writes_none(url: str, order: str) -> None:
     (old, old_levels), (new, levels) = counting(1), counting(1000)
     async with old.open(url, run="elsewhere") as s, publishing(s, "tank", Filled) as counts:
-        await overlap(old, new, url, order, rebuild=["levels"])
+        works = {"old_works": has_waited, "new_works": has_waited}
+        await overlap(old, new, url, order, rebuild=["levels"], **works)
         with pytest.raises(fait.ReadModelChanged):
             async with old.open(url):
                 pass

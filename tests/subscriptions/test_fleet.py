@@ -2,13 +2,19 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 import fait
+from fait._clock import ManualClock
 from fait._store.ports.failures import FailureRequest
-from fait._store.ports.leases import Range
+from fait._store.ports.leases import Range, Worker
 from fait._store.ports.registrations import SLOTS
+from fait.testing.contract.processors import until
+from fait.testing.contract.store import START
+from fait.testing.contract.turns import let_readers_wait, turns
+from tests.subscriptions.stepped_clock import SteppedClock
 
 pytestmark = pytest.mark.anyio
 
@@ -166,22 +172,42 @@ async def test_failed_keys_stay_with_their_ranges(url: str) -> None:
 
 
 async def test_worker_without_a_recent_heartbeat_starts_no_call(url: str) -> None:
-    app, calls = fait.App("metering"), list[int]()
+    app, calls, clock = fait.App("metering"), list[int](), ManualClock(START)
 
     @app.on(Read, name="calls")
     async def call(event: Read) -> None:
         calls.append(event.number)
 
-    async with app.open(url, lease_s=LEASE_S) as system:
+    async with app.open(url, lease_s=60, clock=clock) as system:
         await system.wait(await system.publish(Read(1, "d"), stream="meter-1"), timeout_s=30)
         runner = system._subscription_runner
         for each in runner.background_tasks:
             each.cancel()
-        await asyncio.sleep(1.5 * LEASE_S)
+        clock.advance(seconds=90)
         result = await system.publish(Read(2, "d"), stream="meter-1")
-        await asyncio.sleep(0.3)
+        await let_readers_wait(system.store.log)  # the worker has read the event
         assert calls == [1]
 
         await runner._send_heartbeat()
         await system.wait(result, timeout_s=30)
         assert calls == [1, 2]
+
+
+async def test_time_that_passes_during_a_heartbeat_leads_to_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    app, clock = metering([]), SteppedClock(START)
+    async with app.open("memory:", lease_s=60, clock=clock) as system:
+        runner = system._subscription_runner
+        heartbeat = runner._leases.heartbeat
+
+        async def send(worker: Worker) -> Any:
+            if clock.monotonic() == 40:
+                clock.advance(seconds=40)
+                await turns()
+            return await heartbeat(worker)
+
+        monkeypatch.setattr(runner._leases, "heartbeat", send)
+        clock.advance(seconds=40)
+        await until(lambda: runner.alive_until >= 100)
+        await turns(1_000)
+
+        assert runner.alive_until == 140

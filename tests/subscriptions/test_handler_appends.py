@@ -1,6 +1,7 @@
 """Events that a handler appends through its context: stored with its record, once, and read back before that."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -530,12 +531,18 @@ async def test_call_that_is_under_way_when_the_handler_returns_is_refused(url: s
     assert len(stored) == sum(isinstance(each, fait.WriteResult) for each in results)
 
 
-async def test_call_after_the_timeout_of_the_handler_is_refused() -> None:
-    errors = list[Exception]()
+async def test_call_after_the_timeout_of_the_handler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors, closed, close = list[Exception](), threading.Event(), fait.Context.close
+
+    def close_and_tell(context: fait.Context) -> None:
+        close(context)
+        closed.set()
+
+    monkeypatch.setattr(fait.Context, "close", close_and_tell)
 
     def handle(event: Placed, ctx: fait.Context) -> None:
         if ctx.attempt == 1:
-            time.sleep(0.2)
+            closed.wait(20)
             try:
                 ctx.execute("SELECT 1")
             except fait.UsageError as error:

@@ -16,6 +16,7 @@ from fait._subscriptions import retry_plan
 from fait._subscriptions.error_text import MAX_ERROR_CHARS
 from fait._telemetry import logger
 from fait.testing.contract.processors import until
+from fait.testing.contract.turns import let_readers_wait, turns
 
 pytestmark = pytest.mark.anyio
 
@@ -57,7 +58,7 @@ def shared_url(request: pytest.FixtureRequest, store_url: Callable[[str], str]) 
     return store_url(request.param)
 
 
-async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
+async def eventually(condition: Callable[[], Awaitable[object]]) -> None:
     async with asyncio.timeout(30):
         while not await condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -118,9 +119,7 @@ async def test_failing_key_delays_no_other_key(url: str, concurrency: int) -> No
     async with mail.app.open(url) as s:
         await publish(s, ("a", 1), ("a", 2))
         await publish(s, *(("b", number) for number in range(10, 20)), ("a", 3), ("c", 30))
-        async with asyncio.timeout(30):
-            while sum(map(len, mail.handled.values())) < 11 or mail.attempts.count((1, 4)) == 0:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: sum(map(len, mail.handled.values())) >= 11 and (1, 4) in mail.attempts)
         assert mail.handled == {"mail-b": list(range(10, 20)), "mail-c": [30]}
         mail.failing.clear()
         await s.settle(timeout_s=30)
@@ -167,9 +166,7 @@ async def test_redriven_key_that_fails_is_parked_without_retries(url: str) -> No
         await publish(s, ("a", 1), ("a", 2))
         await until_parked(s, "mail-a")
         await request(s, "send", "mail-a")
-        async with asyncio.timeout(30):
-            while len(mail.attempts) < 4:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: len(mail.attempts) >= 4)
         await until_parked(s, "mail-a")
         [first] = await s.store.failures.failures()
         mail.failing = {2}
@@ -251,9 +248,7 @@ async def test_handler_with_one_order_key_stops_at_a_failing_event(url: str) -> 
     mail = Mail(2, on_failure=ENDLESS, order_key="all")
     async with mail.app.open(url) as s:
         await publish(s, ("a", 1), ("b", 2), ("c", 3), ("a", 4))
-        async with asyncio.timeout(30):
-            while len(mail.attempts) < 5:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: len(mail.attempts) >= 5)
         assert mail.handled == {"mail-a": [1]}
         mail.failing.clear()
         await s.settle(timeout_s=30)
@@ -274,7 +269,7 @@ async def test_concurrent_calls_keep_the_order_of_keys_and_take_effect_once(url:
         assert stream not in running
         running.add(stream)
         try:
-            await asyncio.sleep(chance.random() * 0.004)
+            await turns(chance.randrange(40))
             await ctx.publish(Answered(event.number), stream=stream.replace("mail", "answer"))
             if chance.random() < 0.1:
                 raise ValueError("not now")
@@ -461,12 +456,16 @@ async def test_attempts_at_one_event_follow_when_many_keys_fail_one_after_anothe
     mail = Mail(*range(50), on_failure=PARK)
     async with mail.app.open(url) as s:
         await publish(s, *((str(number), number) for number in range(50)))
-        await asyncio.sleep(1)
+
+        async def is_waiting() -> bool:
+            parked = await s.store.failures.failures()
+            return len(parked) == 50 or await _has_error(s, fait.Unavailable)
+
+        await eventually(is_waiting)
+        await let_readers_wait(s.store.log)  # no further call begins
         failures, [status] = await s.store.failures.failures(), await s.status()
         mail.failing.clear()
-        async with asyncio.timeout(60):
-            while 49 not in mail.handled["mail-49"]:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+        await until(lambda: 49 in mail.handled["mail-49"])
 
     assert isinstance(status.error, fait.Unavailable)
     assert "keys of 'send' have failed one after another" in str(status.error)
@@ -525,16 +524,17 @@ async def test_hung_call_keeps_its_thread_and_its_key_only(url: str) -> None:
     async with app.open(url) as s:
         await publish(s, ("a", 1), ("a", 2), *(("b", number) for number in range(10, 15)))
         try:
-            async with asyncio.timeout(15):
-                while len(handled) < 5:  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
-            await asyncio.sleep(0.3)
-            assert (handled, calls.count(1)) == ([10, 11, 12, 13, 14], 1)
+            await until(lambda: len(handled) == 5)
+            await eventually(s.store.failures.failures)
+            for number in range(15, 20):  # until then, the other key is due many times
+                await publish(s, ("b", number))
+                await until(lambda number=number: number in handled)
+            assert (handled, calls.count(1)) == (list(range(10, 20)), 1)
         finally:
             resume.set()
         await s.settle(timeout_s=30)
 
-    assert handled[5:] == [1, 1, 2]  # the hung call ends, and its event is handled again
+    assert handled[10:] == [1, 1, 2]  # the hung call ends, and its event is handled again
 
 
 async def test_failed_key_waits_at_an_event_that_only_newer_code_handles(shared_url: str) -> None:

@@ -185,13 +185,12 @@ async def test_wrong_option_of_open_raises(options: dict[str, Any]) -> None:
 async def test_checkpoint_of_a_skip_is_written_while_other_events_keep_arriving(store: Store) -> None:
     async def is_written() -> bool:
         await added(store.log, write("other", [new("unwanted")], "any"))
-        await asyncio.sleep(0.02)
         current = await store.leases.range(RangeKey("recorder"))
         return current is not None and current.position > 0
 
     async with running_group(PositionRecorder(), store, lease_s=2), asyncio.timeout(10):
-        while not await is_written():
-            pass
+        while not await is_written():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
 
 # Leases

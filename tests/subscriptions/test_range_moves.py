@@ -1,14 +1,13 @@
 """What a change of the ranges of a subscription does to calls that run, and what it costs when nothing can be done."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
 import fait
-from fait._clock import ManualClock
 from fait._events.append import PAGE_SIZE
 from fait._store.ports.leases import Worker
 from fait._store.ports.registrations import SLOTS, slot_of
@@ -16,6 +15,8 @@ from fait._store.ports.unit_of_work import RangeMove, UnitOfWork
 from fait._subscriptions import processor_group
 from fait.testing.contract.processors import until
 from fait.testing.contract.store import START
+from fait.testing.contract.turns import let_readers_wait
+from tests.subscriptions.stepped_clock import SteppedClock, pass_time_until
 
 pytestmark = pytest.mark.anyio
 
@@ -38,24 +39,6 @@ async def until_ranges(system: fait.System, name: str, is_so: Callable[[int], bo
             if is_so(len(await system.store.leases.ranges(name))):
                 return
             await asyncio.sleep(0.02)
-
-
-class SteppedClock(ManualClock):
-    """A clock whose monotonic time stands still between advances: no lease expires on a slow machine."""
-
-    def monotonic(self) -> float:
-        return self._passed_s
-
-
-async def pass_time_until(
-    clock: SteppedClock, systems: Sequence[fait.System], condition: Callable[[], Awaitable[bool]]
-) -> None:
-    """Advance the clock by parts of a lease, each time with a heartbeat of all workers, until a condition holds."""
-    runners = [each._subscription_runner for each in systems]
-    async with asyncio.timeout(30):
-        while not await condition():
-            clock.advance(seconds=LEASE_S / 4)
-            await until(lambda: all(each._alive_until == clock.monotonic() + LEASE_S for each in runners))
 
 
 async def test_call_that_takes_longer_than_the_drain_timeout_is_not_canceled_by_a_split_or_merge(
@@ -132,15 +115,28 @@ async def test_call_that_waits_for_others_is_not_begun_after_the_lease_may_have_
 
 
 async def test_worker_asks_rarely_for_the_ranges_of_a_paused_subscription(url: str) -> None:
-    app, asked = fait.App("valves"), 0
+    app, clock, asked = fait.App("valves"), SteppedClock(START), 0
 
     @app.on(Opened, name="slow")
     async def handle(event: Opened) -> None:
         pass
 
-    async with app.open(url, lease_s=LEASE_S) as first:
-        async with app.open(url, lease_s=LEASE_S):
-            await until_ranges(first, "slow", lambda count: count == 8)
+    async with app.open(url, lease_s=LEASE_S, clock=clock) as first:
+
+        async def is_split() -> bool:
+            return len(await first.store.leases.ranges("slow")) == 8
+
+        async def pass_leases(count: int) -> None:
+            end = clock.monotonic() + count * LEASE_S
+
+            async def is_over() -> bool:
+                await let_readers_wait(first.store.log)  # the worker looks at the ranges
+                return clock.monotonic() >= end
+
+            await pass_time_until(clock, [first], is_over)
+
+        async with app.open(url, lease_s=LEASE_S, clock=clock) as second:
+            await pass_time_until(clock, [first, second], is_split)
         store = first._subscription_runner.groups["slow"].run.store
         acquire = store.leases.acquire
 
@@ -151,9 +147,9 @@ async def test_worker_asks_rarely_for_the_ranges_of_a_paused_subscription(url: s
 
         store.leases.acquire = count_and_acquire  # type: ignore[method-assign]
         await store.registrations.pause("slow", by="test", reason="none")
-        await asyncio.sleep(2 * LEASE_S)
+        await pass_leases(2)
         asked = 0
-        await asyncio.sleep(4 * LEASE_S)
+        await pass_leases(4)
         assert 1 <= asked <= 20
         await store.registrations.resume("slow", by="test", reason="none")
         await first.wait(timeout_s=10)

@@ -18,6 +18,7 @@ from fait._store.ports.leases import Worker
 from fait._store.ports.registrations import RangeKey
 from fait.testing.contract.leases import range_of
 from fait.testing.contract.store import START, everything
+from fait.testing.contract.turns import let_readers_wait
 
 DAY = timedelta(days=1)
 
@@ -148,21 +149,29 @@ async def test_running_app_sweeps_without_a_call(
 async def test_retention_owner_sweeps_until_its_heartbeat_stops(
     durable_url: str, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fait._subscriptions.retention.SWEEP_INTERVAL_S", 0.3)
-    app = post()
+    monkeypatch.setattr("fait._subscriptions.retention.SWEEP_INTERVAL_S", 60)
+    app, lease_s = post(), 60.0
     async with app.open(durable_url, clock=clock, run="elsewhere") as one:
         await one.store.leases.heartbeat(Worker("first"))
-        first = asyncio.create_task(one._subscription_runner.retention.run("first", 0.3))
+        first = asyncio.create_task(one._subscription_runner.retention.run("first", lease_s))
         await _until(lambda: _owner_is(one, "first"))
         async with app.open(durable_url, clock=clock, run="elsewhere") as two:
             await two.store.leases.heartbeat(Worker("second"))
-            second = asyncio.create_task(two._subscription_runner.retention.run("second", 0.3))
-            for _ in range(60):
-                await one.store.leases.heartbeat(Worker("first"))
-                await asyncio.sleep(0.02)
-                assert await _owner_is(two, "first")
+            second = asyncio.create_task(two._subscription_runner.retention.run("second", lease_s))
 
-            await _until(lambda: _owner_is(two, "second"))
+            async def pass_half_a_lease() -> None:
+                clock.advance(seconds=lease_s / 2)
+                for each in (one, two):
+                    each._subscription_runner.retention.wake()
+                    await let_readers_wait(each.store.log)
+
+            for _ in range(10):
+                await one.store.leases.heartbeat(Worker("first"))
+                await pass_half_a_lease()
+                assert await _owner_is(two, "first")
+            first.cancel()
+            while not await _owner_is(two, "second"):
+                await pass_half_a_lease()
             for each in (first, second):
                 each.cancel()
             await asyncio.gather(first, second, return_exceptions=True)

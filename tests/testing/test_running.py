@@ -1,6 +1,5 @@
 """`running`, `settle` and the faults: each fault makes a careless test fail that passes without it."""
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +8,7 @@ import pytest
 
 import fait
 from fait.testing import running
+from fait.testing.contract.turns import turns
 from fait.testing.faults import conflicts, crash_after_commit, redelivery, slow_subscriptions, store_unavailable
 from tests.testing.bank import (
     Account,
@@ -39,7 +39,7 @@ async def test_settle_follows_caused_events_until_there_are_none(url: str) -> No
 
     @app.on(Counted)
     async def count_on(event: Counted, ctx: fait.Context) -> None:
-        await asyncio.sleep(0.01)
+        await turns()
         if event.amount < 5:
             await ctx.publish(Counted(event.amount + 1), stream="counter-1")
 

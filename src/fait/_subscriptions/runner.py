@@ -59,6 +59,7 @@ class Runner:
         worker: id of this process, for its leases.
         groups: the processors of each subscription, by its name.
         retention: drops expired messages.
+        alive_until: monotonic time at which its leases may expire, unless it sends another heartbeat.
         background_tasks: the heartbeat, the looks at the ranges and the retention.
     """
 
@@ -93,7 +94,7 @@ class Runner:
         self.groups = {each.name: each for each in groups}
         self.retention = retention
         self._observer = WorkerObserver(self.worker, frozenset(self.groups), lease_s)
-        self._alive_until = 0.0
+        self.alive_until = 0.0
         self._version = ""  # known from the second heartbeat on: to find it out would delay the start
         self._changed = asyncio.Event()
         self._time_passed = asyncio.Event()
@@ -131,7 +132,7 @@ class Runner:
             each.wake()
 
     def _is_alive(self) -> bool:
-        return self._clock.monotonic() < self._alive_until
+        return self._clock.monotonic() < self.alive_until
 
     def _description(self) -> Worker:
         # fault: waiting-worker-unregistered
@@ -169,12 +170,13 @@ class Runner:
 
     async def _heartbeat(self) -> None:
         while True:
-            self._time_passed.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(HEARTBEAT_SHARE * self._lease_s):
                     await self._time_passed.wait()
+            self._time_passed.clear()  # not after the heartbeat: time that passes during it counts
             try:
                 self._version = self._version or await asyncio.to_thread(_version_of_fait)
+                # fault: time-that-passes-during-a-heartbeat-forgotten
                 await self._send_heartbeat()
                 requested = await self._failures.requested()
                 for group in self.groups.values():
@@ -185,7 +187,7 @@ class Runner:
     async def _send_heartbeat(self) -> None:
         begun_at = self._clock.monotonic()
         owned = await self._leases.heartbeat(self._description())
-        self._alive_until = begun_at + self._lease_s
+        self.alive_until = begun_at + self._lease_s
         for group in self.groups.values():
             group.confirm_leases(owned, begun_at)
 

@@ -150,6 +150,7 @@ class ReceptionProgress:
         if self._storing_floors:
             self.floors_due, self._floors = False, {}
         for each in list(self._done(move)):
+            # fault: handled-messages-kept
             del self._events[each.position]
             if each.mark is not None:
                 self._forget_mark(each.mark, each.source_position)

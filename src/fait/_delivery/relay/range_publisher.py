@@ -228,6 +228,7 @@ class RangePublisher:
         outcomes: list[PublishOutcome],
         keeps_position: bool,
     ) -> None:
+        # fault: published-messages-kept
         results = await self._send(topic, call, keeps_position)
         refused = next((n for n, each in enumerate(results) if isinstance(each, Refused)), 0)
         if refused and self.features.batch == "atomic":

@@ -178,6 +178,9 @@ class HighWaterMark:
         self._with_events = self._with_events or with_events  # if one of the callers can use them
         if self._fetching is in_flight:
             self._fetching = asyncio.create_task(self._fetch(), name="fait-postgres-fetch-mark")
+            # If all callers are canceled, nothing else retrieves its error.
+            # fault: failed-query-of-canceled-reader-reported
+            self._fetching.add_done_callback(_retrieve_error)
         fetching = self._fetching
         assert fetching is not None
         try:
@@ -275,3 +278,9 @@ class HighWaterMark:
                 await self._wake_up.wait()
         except TimeoutError:
             return
+
+
+def _retrieve_error(task: asyncio.Task[int]) -> None:
+    """Let asyncio report nothing of a task that failed."""
+    if not task.cancelled():
+        task.exception()

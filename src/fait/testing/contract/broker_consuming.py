@@ -8,7 +8,8 @@ import pytest
 
 from fait._broker_errors import TopologyMismatch
 from fait._delivery.brokers.port import BrokerFeatures, ConsumedBatch, ConsumedMessage, Consumer, Lane, LaneRevoked
-from fait.testing.contract.broker_under_test import BrokerUnderTest, bucket_of, received
+from fait.testing.contract.broker_under_test import BrokerUnderTest, bucket_of, publish, received
+from fait.testing.contract.turns import turns
 
 __all__ = ["ConsumingContract"]
 
@@ -272,8 +273,9 @@ class ConsumingContract:
         consumer = await tested.consumer(topic)
 
         waiting = asyncio.create_task(consumer.receive(20))
-        await asyncio.sleep(0.2)
-        await tested.published(topic, tested.message(body=b"new"))
+        publisher = await tested.publisher(topic)  # until it is open, the consumer waits
+        await turns()
+        await publish(publisher, [tested.message(body=b"new")])
         batch = await asyncio.wait_for(waiting, 5)
 
         assert isinstance(batch, ConsumedBatch)
@@ -288,7 +290,9 @@ class ConsumingContract:
             receiving = asyncio.create_task(consumer.receive(20))
             await asyncio.sleep(0)
             publishing = asyncio.create_task(tested.published(topic, tested.message(body=str(number).encode())))
-            await asyncio.sleep(0.001 * (number % 7))
+            if number % 5:
+                await publishing
+            await turns(number % 7)
             receiving.cancel()
             await publishing
             try:

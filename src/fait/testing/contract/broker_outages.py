@@ -68,7 +68,7 @@ class OutageContract:
                 await publisher.publish(batch, after=0, upto=20)
         finally:
             await server.thaw()
-        await asyncio.sleep(0.5)  # for a client that sends again
+        await tested.bodies(topic)  # until then, a client that sends again has done so
 
         found = await tested.bodies(topic)
 

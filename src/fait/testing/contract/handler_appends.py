@@ -18,6 +18,7 @@ from fait._store.ports.tables import Column, RowChange, Table
 from fait._store.ports.unit_of_work import HandlerAppend, HandlerStatement, UnitOfWork
 from fait.testing.contract.leases import NOTES, acquired, prepared, recorded, refused, state, work_of
 from fait.testing.contract.store import StoreContract, added, everything, new, soon, write
+from fait.testing.contract.turns import let_readers_wait
 
 __all__ = ["HandlerAppendContract"]
 
@@ -168,7 +169,7 @@ class HandlerAppendContract(StoreContract):
         lease = await prepared(store)
         head = (await added(store.log, write("a"))).position
         waiting = asyncio.create_task(store.log.wait_for_events(head))
-        await asyncio.sleep(0.05)
+        await let_readers_wait(store.log)
 
         await recorded(store, _work(lease, ("b", new())))
 

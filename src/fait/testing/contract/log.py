@@ -31,6 +31,7 @@ from fait.testing.contract.recording_times import RecordingTimeContract
 from fait.testing.contract.repetition import RepetitionContract
 from fait.testing.contract.sizes import SizeContract
 from fait.testing.contract.store import START, Opener, added, everything, new, outcome_of, soon, write
+from fait.testing.contract.turns import let_readers_wait
 
 __all__ = ["LogContract"]
 
@@ -467,7 +468,7 @@ class LogContract(
         await added(log, write("a"))
         head = await log.head()
         waiters = [asyncio.create_task(log.wait_for_events(head)) for _ in range(5)]
-        await asyncio.sleep(0.02)
+        await let_readers_wait(log)
         assert not any(waiter.done() for waiter in waiters)
 
         await added(log, write("a"))
@@ -480,7 +481,7 @@ class LogContract(
         async with opener() as other:
             for _ in range(3):
                 waiter = asyncio.create_task(other.log.wait_for_events(await log.head()))
-                await asyncio.sleep(0.02)
+                await let_readers_wait(other.log)
                 result = await added(log, write("a"))
                 async with soon():
                     await waiter

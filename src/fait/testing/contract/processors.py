@@ -3,12 +3,11 @@
 
 import asyncio
 import math
-import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fait._clock import SystemClock
+from fait._clock import Clock, ManualClock, SystemClock
 from fait._events.envelope import RecordedEvent
 from fait._events.registry import build_registry
 from fait._store.ports.registrations import Registration
@@ -17,7 +16,8 @@ from fait._subscriptions.processor_group import LEASE_DURATION_S, ProcessorGroup
 from fait._subscriptions.retention import Retention
 from fait._subscriptions.runner import Runner
 from fait._subscriptions.subscription import Outcome, ProcessingContext, SubscriptionDefinition
-from fait.testing.contract.store import StoreContract, added, everything, new, soon, write
+from fait.testing.contract.store import START, StoreContract, added, everything, new, soon, write
+from fait.testing.contract.turns import let_readers_wait
 
 __all__ = [
     "Broken",
@@ -36,16 +36,17 @@ class PositionRecorder:
         "recorder", "reactor", ("wanted",), batch=1, order_key="all"
     )
 
-    def __init__(self, work_s: float = 0) -> None:
+    def __init__(self) -> None:
         self.seen: list[int] = []
+        self.resume: asyncio.Event = asyncio.Event()  # its calls hang until it is set
+        self.resume.set()
         self.after_event: Callable[[int], object] = lambda number: None
-        self._work_s = work_s
 
     def key_of(self, event: RecordedEvent) -> str | None:
         return event.stream
 
     async def handle(self, events: Sequence[RecordedEvent], context: ProcessingContext) -> Outcome:
-        await asyncio.sleep(self._work_s)
+        await self.resume.wait()
         self.seen += [each.position for each in events]
         self.after_event(len(self.seen))
         return Outcome(len(events))
@@ -72,15 +73,15 @@ class ProcessorContract(StoreContract):
 
     async def test_owner_with_heartbeat_keeps_lease_of_subscription(self, store: Store) -> None:
         await register_recorder(store)
-        owner, other = (
-            _runner(PositionRecorder(), store, lease_s=0.4),
-            _runner(PositionRecorder(), store, lease_s=0.4),
-        )
+        clock, lease_s = ManualClock(START), 60.0
+        owner, other = (_runner(PositionRecorder(), store, lease_s, clock) for _ in range(2))
         await owner.start()
         await until(lambda: _state(owner) == "live")
         await other.start()
-        started = time.monotonic()
-        await until(lambda: time.monotonic() - started > 2.5 * 0.4)  # durations of the lease
+        for _ in range(10):  # a quarter of the lease each
+            clock.advance(seconds=lease_s / 4)
+            await until(lambda: all(each.alive_until > clock.monotonic() + 0.9 * lease_s for each in (owner, other)))
+            await let_readers_wait(store.log)  # until both have looked at the ranges
 
         [current] = await store.leases.ranges()
 
@@ -90,7 +91,8 @@ class ProcessorContract(StoreContract):
     async def test_owner_without_heartbeat_loses_lease_and_its_work_is_rejected(self, store: Store) -> None:
         await register_recorder(store)
         await added(store.log, write("a", [new("wanted") for _ in range(3)]))
-        stalled, successor = PositionRecorder(work_s=1.5), PositionRecorder()
+        stalled, successor = PositionRecorder(), PositionRecorder()
+        stalled.resume.clear()
         old, new_owner = _runner(stalled, store, lease_s=0.5), _runner(successor, store, lease_s=0.5)
         await old.start()
         await until(lambda: _state(old) == "catching_up")
@@ -99,6 +101,7 @@ class ProcessorContract(StoreContract):
         await new_owner.start()
         await until(lambda: len(successor.seen) == 3)
 
+        stalled.resume.set()
         await until(lambda: not old.groups["recorder"].tokens)
 
         await _stopped(old, new_owner)
@@ -167,10 +170,12 @@ async def register_recorder(store: Store) -> None:
     await store.registrations.register(registration, 0)
 
 
-def _runner(subscription: PositionRecorder, store: Store, lease_s: float = LEASE_DURATION_S) -> Runner:
+def _runner(
+    subscription: PositionRecorder, store: Store, lease_s: float = LEASE_DURATION_S, clock: Clock | None = None
+) -> Runner:
     """Return what runs a subscription in a process."""
-    retention = Retention("contract", build_registry(()), store, SystemClock())
-    return Runner([subscription], store, retention, lease_s=lease_s)
+    retention = Retention("contract", build_registry(()), store, clock or SystemClock())
+    return Runner([subscription], store, retention, clock=clock, lease_s=lease_s)
 
 
 @asynccontextmanager

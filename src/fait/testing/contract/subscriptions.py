@@ -22,6 +22,7 @@ from fait._subscriptions.read_model import ReadModel, definition_of
 from fait._system import System
 from fait.testing.contract.processors import ProcessorContract, until
 from fait.testing.contract.store import Opener, everything, soon
+from fait.testing.contract.turns import turns
 
 __all__ = ["SubscriptionContract"]
 
@@ -115,13 +116,13 @@ class SubscriptionContract(ProcessorContract):
             async def publish() -> None:
                 for _ in range(60):
                     await s.publish(PaidIn(1), stream="account-1")
-                    await asyncio.sleep(0.001)
+                    await turns()
 
             seen, writing = list[tuple[int, int]](), asyncio.create_task(publish())
             while not writing.done():
                 checkpoint, row = await s.store.leases.range(RangeKey("contract_accounts")), await s.get(Account, "1")
                 seen.append((checkpoint.position if checkpoint else 0, row.version if row else 0))
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0)
             await writing
             versions = {each.position: each.version for each in await everything(s.store.log)}
 

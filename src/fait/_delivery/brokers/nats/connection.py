@@ -149,6 +149,9 @@ class NatsConnection:
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(ConnectionError())
+                # A request that could not be sent does not await it: asyncio would report it.
+                # fault: answer-of-an-unsent-request-reported
+                answer.exception()
         for each in self.on_failure:
             each()
 
