@@ -284,7 +284,7 @@ TESTED_ELSEWHERE = {
         "start",
     },  # tests/inbox
     "App.outbox": {"schema"},  # tests/outbox
-    "App.relay": {"key", "category", "name", "start", "as_version", "sign"},  # tests/relay
+    "App.relay": {"key", "category", "name", "start", "as_version", "sign", "on_failure"},  # tests/relay
     "System.events": {"follow_on"},  # tests/test_app.py
     "System.wait": {"after"},  # tests/subscriptions/test_position_token.py
     "caused_by": {"correlation_id", "causation_id", "actor", "traceparent"},  # tests/test_app.py

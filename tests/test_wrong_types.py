@@ -264,6 +264,7 @@ VALID_CALLS: dict[str, tuple[Call, dict[str, Any]]] = {
             "start": "now",
             "as_version": 1,
             "sign": "${KEY}",
+            "on_failure": fait.FailurePolicy(),
         },
     ),
     "consume": (
@@ -382,7 +383,7 @@ VALID_CALLS: dict[str, tuple[Call, dict[str, Any]]] = {
     "Aggregate": (lambda _, **o: subclass(fait.Aggregate, **o), {"category": "declared", "snapshot_every": None}),
     "ReadModel": (
         lambda _, **o: subclass(fait.ReadModel, **o),
-        {"key": "id", "table": "declared", "indexes": (), "version": 1},
+        {"key": "id", "table": "declared", "indexes": (), "version": 1, "on_failure": fait.FailurePolicy()},
     ),
 }
 

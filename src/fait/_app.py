@@ -30,7 +30,7 @@ from fait._delivery.relay.definition import PublishedVersion, RelayDefinition
 from fait._delivery.wire.received import ReceivedMessage
 from fait._errors import DeclarationError
 from fait._events.event import event_type
-from fait._subscriptions.failure import FailurePolicy
+from fait._subscriptions.failure import PARK_AT_ONCE, FailurePolicy
 from fait._subscriptions.handler_calls import Handler
 from fait._subscriptions.processor_group import LEASE_DURATION_S
 from fait._subscriptions.reactor import HANDLER_TIMEOUT_S, Context, ReactorDefinition
@@ -216,6 +216,7 @@ class App:
         start: Start = "now",
         as_version: PublishedVersion = MappingProxyType({}),
         sign: str | None = None,
+        on_failure: FailurePolicy = PARK_AT_ONCE,
     ) -> None:
         """Declare a relay: it publishes events to a topic of a broker, in order of their keys, and each at least once.
 
@@ -223,7 +224,8 @@ class App:
 
         Published events need no clean-up: the log is the outbox, and the checkpoint of the relay says what is
         published. If the broker can never accept an event, because it is too large for example, its key is parked, and
-        other keys are published. If the broker is unavailable, the relay waits, and appends continue.
+        other keys are published; `on_failure` changes that. If the broker is unavailable, the relay waits, and appends
+        continue.
 
         Args:
             *events: the event classes to publish; none, with `category`: all of the app.
@@ -242,11 +244,15 @@ class App:
                 Without it, events are published as they are stored.
             sign: the environment variable that has a key of at least 32 bytes, as `${NAME}`: each message is signed
                 with it, for consumers with `verify`.
+            on_failure: what follows an event that cannot be published; by default its key is parked after one attempt.
+                `attempts` and delays are for errors that `topic`, `key` or a downcaster raises. What the broker can
+                never accept is not tried again: `then` follows at once. Each error of the connection to the broker is
+                an outage.
 
         Raises:
             DeclarationError: an argument is invalid, `to` contains a password, or another relay has this name.
         """
-        relay = RelayDefinition(name, events, to, topic, key, category, start, as_version, sign)
+        relay = RelayDefinition(name, events, to, topic, key, category, start, as_version, sign, on_failure)
         if any(isinstance(each, RelayDefinition) and each.name == relay.name for each in self._included):
             raise DeclarationError(f"two relays are named {relay.name!r}: name one of them: app.relay(..., name='...')")
         self._included.append(relay)

@@ -102,7 +102,7 @@ class Fenced(FaitError):
 class MessageRefused(FaitError):
     """A relay cannot publish an event, because the broker can never accept its message. It was not sent.
 
-    The key of the event is parked.
+    The key of the event is parked at once, unless `on_failure` of the relay says otherwise.
 
     Attributes:
         code: a short name of the reason, which does not change, such as "too-large"; see `fait.broker.Refused`.
@@ -113,8 +113,8 @@ class MessageRefused(FaitError):
         self.code = code
         self.reason = reason
         super().__init__(
-            f"{code}: {reason}. The event was not published, and its key is parked; other keys are published. Repair "
-            "the cause, then publish the key again: fait parked redrive."
+            f"{code}: {reason}. The event was not published. Repair the cause; if its key is parked, publish it then: "
+            "fait parked redrive."
         )
 
 

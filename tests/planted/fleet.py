@@ -38,7 +38,7 @@ FAULTS: Final = (
         "a range handles the events of another one",
         "_subscriptions/page_reader.py",
         "range-handles-keys-of-another",
-        "pass",
+        "numbers = [number for number, _ in slots]",
         JOINING,
     ),
     Mutant(

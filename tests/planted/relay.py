@@ -19,7 +19,7 @@ FAULTS = [
         "the error of a function of a relay is stored without its place",
         "_delivery/relay/relay.py",
         "place-of-a-refusal-forgotten",
-        "return MessageRefused(refused.code, refused.reason)",
+        'return _NotEncoded(MessageRefused("not-encodable", "it could not be encoded"), "event")',
         "tests/relay/test_relay.py::test_event_for_which_the_topic_function_raises_is_parked",
     ),
     Mutant(
@@ -114,18 +114,11 @@ FAULTS = [
         f"{RELAY}published_position_is_that_of_the_current_history",
     ),
     Mutant(
-        "a refused message stops its relay",
+        "the refusal of a later message fails the key of the first one that was not sent",
         "_delivery/relay/relay.py",
-        "refused-message-is-an-outage",
-        "return True",
-        f"{RELAY}event_whose_topic_is_invalid_is_parked",
-    ),
-    Mutant(
-        "an outage counts as an attempt",
-        "_delivery/relay/relay.py",
-        "outage-of-broker-counts-as-attempt",
-        "return False",
-        f"{BROKERS}relay_of_an_unavailable_broker_waits_without_attempts_and_appends_continue[memory]",
+        "refusal-of-a-later-event-fails-the-first",
+        "if failed:",
+        f"{RELAY}refused_message_behind_an_unsent_one_of_another_key_fails_its_own_key",
     ),
     Mutant(
         "a redriven message is compared with the limit that the broker had before",

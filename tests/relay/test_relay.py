@@ -16,6 +16,7 @@ from fait._delivery.brokers.memory.broker import MemoryPublisher
 from fait._delivery.brokers.memory.server import server_of
 from fait._delivery.brokers.port import Progress, Source
 from fait._delivery.relay import range_publisher
+from fait._delivery.relay import relay as relay_module
 from fait._delivery.relay.definition import RelayDefinition
 from fait._delivery.relay.published_position import published_positions
 from fait._delivery.relay.range_publisher import RangePublisher, RoutedMessage
@@ -26,7 +27,7 @@ from fait._store.ports.leases import Lease
 from fait._store.ports.log import Epoch, Identity
 from fait._store.ports.registrations import RangeKey
 from fait._store.ports.unit_of_work import UnitOfWork
-from fait.broker import Message, PublishOutcome, Refused, Unsent
+from fait.broker import Accepted, Message, PublishOutcome, Refused, Unsent
 from fait.testing.in_memory import START
 from tests.relay.checker import Arrival, problems
 from tests.relay.published import (
@@ -71,6 +72,7 @@ def test_name_of_a_relay_is_that_of_its_topic() -> None:
         ({"to": "nats://shop:secret@host"}, "contains a password"),
         ({"to": "nats+x://host"}, "must start with one of memory:, "),
         ({"to": 7}, "to= is the URL"),
+        ({"on_failure": "park"}, "relay 'relay-orders': on_failure must be a FailurePolicy"),
     ],
 )
 def test_invalid_relay_is_refused(options: dict[str, Any], message: str) -> None:
@@ -251,7 +253,7 @@ async def test_event_for_which_the_topic_function_raises_is_parked(broker: Memor
         await until(lambda: _is_parked(system, 1))
         [failure] = await system.store.failures.failures()
 
-    assert failure.error.startswith("not-encodable: AttributeError")
+    assert (failure.error_type, failure.attempts) == ("builtins.AttributeError", 1)
     assert failure.location.endswith(" topic")
     assert "return event.missing" in failure.traceback
 
@@ -345,17 +347,23 @@ async def test_messages_accepted_behind_a_refused_one_are_finished_once(
         assert problems(events, await broker.arrived()) == []
 
 
-async def test_refused_message_behind_an_unsent_one_of_its_key_is_no_failure_yet() -> None:
-    app = relay_app("memory:x")
-    async with app.open("memory:", run="elsewhere") as system:
-        await append(system, 4, keys=2)
-        relay = Relay(declarations_of(app).relays["relay-orders"], declarations_of(app).codec, system.store)
+async def failed_keys_of(*outcomes: PublishOutcome) -> list[tuple[str, int]]:
+    """Return the keys that fail, with positions, of events of two streams in turn, whose messages have outcomes."""
+    async with relay_app("memory:x").open("memory:", run="elsewhere") as system:
+        await append(system, len(outcomes), keys=2)
         events = (await system.store.log.read(0)).events
+    messages: Any = [SimpleNamespace(number=n, message=SimpleNamespace(key=e.stream)) for n, e in enumerate(events)]
+    outcome = relay_module._outcome(events, messages, outcomes, None, 0)
+    assert outcome.error is None
+    return [(each.key, each.event.position) for each in outcome.failed_keys]
 
-    refused = Refused("too large", "too-large")
-    failed = relay._failed_keys(events, [Unsent(), refused, refused, refused])
 
-    assert [(each.key, each.event.position) for each in failed] == [("order-1", 2)]
+async def test_refused_message_behind_an_unsent_one_of_its_key_is_no_failure_yet() -> None:
+    assert await failed_keys_of(Unsent(), *[Refused("too large", "too-large")] * 3) == [("order-1", 2)]
+
+
+async def test_refused_message_behind_an_unsent_one_of_another_key_fails_its_own_key() -> None:
+    assert await failed_keys_of(Accepted(), Unsent(), Refused("", ""), Accepted()) == [("order-0", 3)]
 
 
 async def test_message_is_not_published_again_if_it_could_not_be_recorded(
@@ -480,7 +488,8 @@ async def test_failed_key_waits_until_what_a_former_owner_has_published_is_recor
         tenure: Any = SimpleNamespace(
             lease=Lease(RangeKey("relay-orders"), "me", 1, 0, 1, ()), frontier=9, floor=0, on_end=lambda close: None
         )
-        context: Any = SimpleNamespace(failed_key=events[0].stream, tenure=tenure)
+        key = events[0].stream
+        context: Any = SimpleNamespace(failed_key=key, tenure=tenure, is_concerned=key.__eq__)
 
         early = await relay.handle(events, context)
         nothing = await broker.messages()

@@ -190,12 +190,13 @@ def test_change_that_may_affect_rows_is_named(parts_of: PartsOf, old: str, new: 
         ('indexes=[("total",)], ', ""),
         ('indexes=[("total",)]', 'indexes=[("total",), ("shop", "total")]'),
         ('table="shops"', 'table="stores"'),
+        ("version=1)", "version=1, on_failure=fait.FailurePolicy(attempts=2, then='skip'))"),
         ('"""The fold."""', '"""Another text."""'),
         ('"""A sale."""', ""),
         ("row.total += event.amount * SHARE", "# a comment\n        row.total += (\n            event.amount * SHARE)"),
         ("self.cents // 2", "self.cents // 3"),
     ],
-    ids=["no index", "another index", "the table", "a docstring", "no docstring", "formatting", "foreign code"],
+    ids=["no index", "another index", "the table", "the policy", "a docstring", "no docstring", "formatting", "code"],
 )
 def test_change_without_effect_on_rows_keeps_the_hash(hash_of: HashOf, old: str, new: str) -> None:
     assert hash_of(old, new) == hash_of()

@@ -46,7 +46,9 @@ class Order(fait.Aggregate, category="order"):
                 self.status = "cancelled"
 
 
-class Summary(fait.ReadModel, key="order", indexes=[("customer",)]):
+class Summary(
+    fait.ReadModel, key="order", indexes=[("customer",)], on_failure=fait.FailurePolicy(attempts=2, then="skip")
+):
     order: str
     customer: str
     total: Decimal

@@ -45,6 +45,10 @@ class Keyless(fait.ReadModel):  # E: no key
     order: str
 
 
+class Skipping(fait.ReadModel, key="order", on_failure="skip"):  # E: not a failure policy
+    order: str
+
+
 app = fait.App("wrong")
 
 

@@ -145,7 +145,7 @@ def test_type_checkers_and_help_show_the_same_docstring_of_a_base_class(file: st
     ("cls", "options"),
     [
         (fait.Aggregate, ["category", "snapshot_every"]),
-        (fait.ReadModel, ["key", "table", "indexes", "version"]),
+        (fait.ReadModel, ["key", "table", "indexes", "version", "on_failure"]),
         (fait.Decider, ["category", "initial", "decide", "evolve", "snapshot_every"]),
         (fait.Boundary, ["name", "depends_on", "initial", "decide", "evolve"]),
     ],

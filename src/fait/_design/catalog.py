@@ -356,7 +356,7 @@ def _consumers(declarations: Declarations, settings: Settings) -> Iterator[Event
             delivery="with_checkpoint",
             order="log",
             start="beginning",
-            retry=_retry(FailurePolicy()),
+            retry=_retry(model.policy, "key"),
         )
     yield from map(_reactor, declarations.reactors.values())
     for relay in declarations.relays.values():
@@ -391,7 +391,7 @@ def _reactor(reactor: ReactorDefinition) -> EventConsumer:
         delivery="at_least_once",
         order="log",
         start=reactor.start,
-        retry=_retry(reactor.policy),
+        retry=_retry(reactor.policy, "stream"),
         batch=reactor.batch,
         timeout_s=reactor.timeout_s,
     )
@@ -406,17 +406,30 @@ def _relay(relay: RelayDefinition, declarations: Declarations) -> EventConsumer:
         delivery="at_least_once",
         order="log",
         start=relay.start,
-        retry="a message that the broker refuses is parked at once; an outage is retried without limit",
+        retry=_retry_of_relay(relay.policy),
     )
 
 
-def _retry(policy: FailurePolicy) -> str:
+def _retry_of_relay(policy: FailurePolicy) -> str:
+    error = _retry(policy, "key")
+    if policy.attempts != 1:
+        error = f"a message that the broker refuses: {_last(policy, 'key')} at once; another error: {error}"
+    return f"{error}; an outage is retried without limit"
+
+
+def _retry(policy: FailurePolicy, key: str) -> str:
+    """Return what follows an event that cannot be handled; `key` says what decides which events wait for it."""
+    if policy.attempts == 1:
+        return f"none: {_last(policy, key)} at once"
     delays = f"retry after {policy.initial_s:g} s to {policy.max_s:g} s"
     if policy.attempts is None:
         return f"{delays}, without limit"
-    last = {
-        "park": "the stream is parked",
+    return f"{delays}, {policy.attempts} attempts, then {_last(policy, key)}"
+
+
+def _last(policy: FailurePolicy, key: str) -> str:
+    return {
+        "park": f"the {key} is parked",
         "skip": "the event is skipped and logged",
         "stop": "the subscription is paused",
     }[policy.then]
-    return f"{delays}, {policy.attempts} attempts, then {last}"

@@ -334,7 +334,7 @@ _FAILURES: Final = (
     ),
     (
         "Redrive: deploy corrected code, then redrive the parked keys; `fait rebuild` builds a read model again.",
-        "A skipped event is not handled again.",
+        "A skipped event is not handled again, except by a rebuild of a read model.",
     ),
 )
 

@@ -7,8 +7,8 @@ from typing import Any, Final, Literal, cast
 from msgspec import Struct
 
 from fait._arguments import is_number
-from fait._broker_errors import MalformedMessage
-from fait._errors import DeclarationError, StoreUnavailable, Unavailable
+from fait._broker_errors import MalformedMessage, MessageRefused
+from fait._errors import DeclarationError, EventTooNew, StoreUnavailable, Unavailable
 from fait._events.envelope import RecordedEvent
 from fait._store.ports.failures import FailureState, KeyFailure
 from fait._store.ports.leases import Outage
@@ -17,12 +17,15 @@ from fait._subscriptions.error_text import Messages, describe_error
 
 __all__ = [
     "MAX_PARKED_KEYS",
+    "PARK_AT_ONCE",
     "FailureAction",
     "FailurePolicy",
     "as_exception",
+    "check_policy",
     "describe_failure",
     "describe_outage",
     "is_outage",
+    "must_wait",
 ]
 
 FailureAction = Literal["retry", "park", "stop", "skip"]
@@ -37,13 +40,18 @@ Outages = tuple[type[BaseException], ...] | Callable[[BaseException], bool]
 class FailurePolicy(Struct, frozen=True):
     """What a subscription does with an event that it failed to handle.
 
-    The event is handled again after a delay. The upper bound of the delay doubles with each consecutive failure, and
-    the delay is chosen at random between half of the bound and the bound. Later events with the same order key
-    (such as those of the same stream) wait, while all other events are handled.
+    It is the `on_failure` of a handler, a consumer, a relay or a read model. The event is handled again after a delay.
+    The upper bound of the delay doubles with each consecutive failure, and the delay is chosen at random between half
+    of the bound and the bound. Later events with the same order key (such as those of the same stream) wait, while all
+    other events are handled.
 
     These errors are no failure of an event and count as no attempt, also if a handler raises them: `StoreUnavailable`,
     `Unavailable`, the errors named by `outages`, and `EventTooNew` of an event that only newer code can handle, unless
     `too_new="skip"`. The whole subscription waits then.
+
+    The key of an event may be unknown: `key_of` of a read model or `key=` of a relay fails, or the event that they need
+    cannot be decoded. Any key may be concerned then, so none can be parked. The whole subscription waits, and tries the
+    event again after the same delays. "stop" and "skip" follow the last attempt of a process.
 
     An event of a type that the app does not declare is no failure either. A subscription, also one that is rebuilt,
     reads only events of the types that it handles, under all their stored names; it passes all others without decoding
@@ -58,12 +66,13 @@ class FailurePolicy(Struct, frozen=True):
         then: what follows the last attempt. "park": the event and all later ones of its key are set aside, until
             `fait parked redrive` or `fait parked discard`. "stop": the subscription is paused for all processes, until
             `fait resume`. "skip": the event is logged as an error and counts as handled. A malformed message of a
-            consumer is parked at once, whatever `then` is.
+            consumer is parked at once, whatever `then` is. A message that the broker of a relay can never accept is not
+            tried again: `then` follows at once.
         too_new: what follows `EventTooNew`. "wait": the subscription waits until a process with newer code handles the
             event. "skip": as for `then`, immediately. An event type that only a newer version of the app handles is
             never skipped.
         outages: further errors that mean that a service is unavailable: classes, or a function that recognizes them.
-            `MalformedMessage` is never one.
+            `MalformedMessage` and `MessageRefused` are never one.
         messages: what is stored and logged of the text of an error. "mask": at most 1,024 characters, in which what
             looks like a secret is masked. "hide": nothing; only the type, the place and the code that raised it.
 
@@ -126,6 +135,24 @@ def _check_outages(outages: Any) -> None:
         )
 
 
+PARK_AT_ONCE: Final = FailurePolicy(attempts=1)
+"""The default of read models and relays: what fails once fails again, as long as the code is the same."""
+
+
+def check_policy(declaration: str, policy: Any) -> None:
+    """Raise `DeclarationError` if `on_failure` of a declaration is no policy.
+
+    Args:
+        declaration: kind and name of what is declared, for the error.
+        policy: the value of `on_failure`.
+    """
+    if not isinstance(policy, FailurePolicy):
+        raise DeclarationError(
+            f"{declaration}: on_failure must be a FailurePolicy, such as fait.FailurePolicy(attempts=5, "
+            f"then='skip'); got {policy!r}"
+        )
+
+
 def as_exception(error: BaseException) -> Exception:
     """Return an error that a handler raised as one that can be a failure of its event."""
     if isinstance(error, Exception):
@@ -140,10 +167,17 @@ def is_outage(error: BaseException, policy: FailurePolicy) -> bool:
     if isinstance(error, StoreUnavailable | Unavailable):
         return True
     # fault: malformed-message-is-an-outage
-    if isinstance(error, MalformedMessage):
+    # fault: refused-message-is-an-outage
+    if isinstance(error, MalformedMessage | MessageRefused):
         return False
     outages = policy.outages
     return isinstance(error, outages) if isinstance(outages, tuple) else bool(outages(error))
+
+
+def must_wait(error: BaseException, policy: FailurePolicy) -> bool:
+    """Return whether the whole subscription waits after an error, because it is no failure of its event."""
+    # fault: outage-counts-as-attempt
+    return (isinstance(error, EventTooNew) and policy.too_new == "wait") or is_outage(error, policy)
 
 
 def describe_failure(

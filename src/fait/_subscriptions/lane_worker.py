@@ -325,30 +325,34 @@ class LaneWorker:
 
     async def _handle(self, events: Sequence[RecordedEvent]) -> Sequence[RecordedEvent]:
         """Handle live events, and record them. Returns those that are neither finished nor set aside."""
-        outcome = await self._call(events, CallContext(self))
+        return await self._apply(events, await self._call(events, CallContext(self)))
+
+    async def _apply(self, events: Sequence[RecordedEvent], outcome: Outcome) -> Sequence[RecordedEvent]:
         # fault: recorded-part-repeated
         (finished, rest), error = outcome.divide(events), outcome.error
         failed = list(outcome.failed_keys)
-        if error is not None and not self._must_wait(error):
-            failed.append(FailedKey(self._key_of(rest[0], error), rest[0], error))
+        if error is not None and (key := self._retries.key_to_fail(outcome, error, rest[0])) is not None:
+            failed, error = [FailedKey(key, rest[0], error), *failed], None
         if finished and outcome.recorded_later and error is None and not failed:
             await self._record_later(JobResult(finished, outcome))
         elif finished or failed:
             work = self._work(finished, rest, outcome, failed)
-            result = await self._record(work, events)
+            result = await self._record(work, events if finished else ())
             if isinstance(result, Exception):  # of the only event
-                failed = [FailedKey(self._key_of(events[0], result), events[0], result)]
-                work = self._work((), events, NOTHING, failed)
-                result = await self._record(work, ())
+                return await self._apply(events, Outcome(0, error=result))
             if result != "recorded":
                 return events
             if failed:
                 await self._follow_up(work, failed)
                 left = {each.position for each in (*work.events, *work.set_aside)}
                 rest = [each for each in rest if each.position not in left]
-        if error is not None and self._must_wait(error):
+        if error is None:
+            return rest
+        if self._retries.must_wait(outcome, error):
             raise error
-        return rest
+        if not await self._skips_without_key(rest[0], error):
+            return rest
+        return rest[1:] if await self._record(JobResult(rest[:1]), ()) == "recorded" else rest
 
     def _work(
         self,
@@ -396,12 +400,6 @@ class LaneWorker:
             describe_error(error, self._definition.policy.messages),
         )  # fmt: skip
         return None
-
-    def _must_wait(self, error: Exception) -> bool:
-        """Whether an error is no failure of its event."""
-        policy = self._definition.policy
-        # fault: outage-counts-as-attempt
-        return (isinstance(error, EventTooNew) and policy.too_new == "wait") or is_outage(error, policy)
 
     async def _record(
         self, work: JobResult, events: Sequence[RecordedEvent]
@@ -486,11 +484,15 @@ class LaneWorker:
 
     # Failures
 
-    def _key_of(self, event: RecordedEvent, error: Exception) -> str:
-        """Return the key of an event that failed; raise the error if any key may be concerned."""
-        if (key := self._subscription.key_of(event)) is None:
+    async def _skips_without_key(self, event: RecordedEvent, error: Exception) -> bool:
+        """Whether an event is skipped of which any key may be concerned; raise the error if all must wait for it."""
+        if await self._retries.skips_without_key(event, error):
+            return True
+        if not self._retries.pause:
             raise error
-        return key
+        self.error = error
+        self.lose_lease(self._retries.pause)
+        return False
 
     async def _follow_up(self, work: JobResult, failed: Sequence[FailedKey]) -> None:
         """Do what follows the recorded failures of live events."""
@@ -564,9 +566,14 @@ class LaneWorker:
         else:
             result = error or "not_recorded"
         if isinstance(result, Exception):
-            if self._must_wait(result):
+            if self._retries.must_wait(outcome, result):
                 raise result
-            await self._fail_again(failure, FailedKey(failure.key, events[0], result))
+            # fault: event-without-key-parks-another
+            if result is not outcome.error or self._retries.key_to_fail(outcome, result, events[0]) is not None:
+                await self._fail_again(failure, FailedKey(failure.key, events[0], result))
+            elif await self._skips_without_key(events[0], result):
+                new = replace(failure, state="redriving", next_position=events[0].position + 1)
+                await self._change(failure, new)
 
     async def _fail_again(self, failure: KeyFailure, failed: FailedKey) -> None:
         """Record that the first event of a key with a failure has failed."""

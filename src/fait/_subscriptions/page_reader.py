@@ -25,12 +25,12 @@ _position: Final = attrgetter("position")
 
 
 class _KeptPage(Struct, eq=False):
-    """A page of all ranges, and the hash of the key of each event; none if an event may have several keys."""
+    """A page of all ranges, and the hash of the key of each event; None if only its handling finds the keys."""
 
     after: int
     query: Query
     page: Page
-    slots: Sequence[int] | None
+    slots: Sequence[int | None]
 
 
 class PageReader:
@@ -48,7 +48,7 @@ class PageReader:
         self._lock = asyncio.Lock()
 
     async def read(self, after: int, query: Query, limit: int, lease: Lease) -> Page:
-        """Return the next matching events of a range, and perhaps those of others if an event may have several keys.
+        """Return the next matching events of a range, with those whose keys are unknown.
 
         Args:
             after: position after which to read.
@@ -67,8 +67,8 @@ class PageReader:
 
     async def _read(self, after: int, query: Query) -> _KeptPage:
         page = await self._log.read(after, query=query, limit=PAGE_SIZE)
-        keys = [self._key_of(each) for each in page.events]
-        slots = None if None in keys else [slot_of(key) for key in keys if key is not None]
+        keys = map(self._key_of, page.events)
+        slots = [None if key is None else slot_of(key) for key in keys]
         kept = _KeptPage(after, query, page, slots)
         if page.position > after:
             self._pages.append(kept)
@@ -77,13 +77,11 @@ class PageReader:
 
 def _part(kept: _KeptPage, after: int, limit: int, lease: Lease) -> Page:
     """Return the part of a page that belongs to a range, after a position."""
-    page, slots = kept.page, kept.slots
+    page, low, high = kept.page, lease.key.low, lease.high
     first = bisect_right(page.events, after, key=_position)
-    numbers = range(first, len(page.events))
-    if slots is not None:
-        low, high = lease.key.low, lease.high
-        # fault: range-handles-keys-of-another
-        numbers = [number for number in numbers if low <= slots[number] < high]
+    slots = enumerate(kept.slots[first:], first)
+    # fault: range-handles-keys-of-another
+    numbers = [number for number, slot in slots if slot is None or low <= slot < high]
     events = [page.events[number] for number in numbers[:limit]]
     if len(numbers) > limit:
         return Page(events, events[-1].position, more=True)

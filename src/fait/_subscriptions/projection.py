@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, cast
 
-from fait._errors import StoreUnavailable, UsageError
+from fait._errors import UsageError
 from fait._events.codec import Codec, Decode, DecodeTable, decode_recorded
 from fait._events.envelope import Envelope, RecordedEvent
 from fait._store.ports.tables import RowChange, Tables
-from fait._subscriptions.failure import FailurePolicy
+from fait._subscriptions.failure import must_wait
 from fait._subscriptions.read_model import ReadModelDefinition, key_text
 from fait._subscriptions.subscription import FailedKey, Outcome, ProcessingContext, SubscriptionDefinition
 
@@ -25,6 +25,8 @@ class Projection:
 
     def __init__(self, model: ReadModelDefinition, codec: Codec, tables: Tables) -> None:
         self._handled = codec.registry.handled_types(model.events)
+        # fault: policy-of-read-model-ignored
+        policy = model.policy
         self.definition = SubscriptionDefinition(
             name=model.name,
             kind="read_model",
@@ -34,7 +36,7 @@ class Projection:
             parts=partial(model.definition_parts, codec.registry),
             may_expire=codec.registry.may_expire(self._handled),
             table=model.table,
-            policy=FailurePolicy(attempts=1),
+            policy=policy,
             order_key="stream" if model.keyed_by_stream else "own",
         )
         self._model = model
@@ -51,10 +53,8 @@ class Projection:
         try:
             change = await self._fold(events, context.is_concerned)
             return Outcome(len(events), rows=(change,) if change.upserts or change.deletes else ())
-        except StoreUnavailable:
-            raise
         except Exception as error:
-            if len(events) > 1 or self._model.keyed_by_stream:
+            if len(events) > 1 or self._model.keyed_by_stream or must_wait(error, self.definition.policy):
                 raise
             return await self._fold_each_key(events, context, error)
 
@@ -68,9 +68,10 @@ class Projection:
         for each in sorted(key for key in keys if context.is_concerned(key)):
             try:
                 rows.append(await self._fold(events, each.__eq__))
-            except StoreUnavailable:
-                raise
             except Exception as error_of_key:
+                # fault: outage-of-a-key-is-its-failure
+                if must_wait(error_of_key, self.definition.policy):
+                    raise
                 failed.append(FailedKey(each, events[0], error_of_key))
         if not failed:
             raise error

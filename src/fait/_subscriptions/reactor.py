@@ -23,7 +23,7 @@ from fait._events.codec import Codec
 from fait._events.envelope import Envelope, RecordedEvent
 from fait._store.ports.log import Log
 from fait._store.ports.unit_of_work import HandlerStatement
-from fait._subscriptions.failure import FailurePolicy
+from fait._subscriptions.failure import FailurePolicy, check_policy
 from fait._subscriptions.handler_calls import MAX_BATCH_DURATION_S, Handler, HandlerThread, call_each
 from fait._subscriptions.handler_log import HandlerBuffer, HandlerLoader, HandlerLog, merge_appends
 from fait._subscriptions.subscription import Outcome, ProcessingContext, Start, SubscriptionDefinition, parts_of_options
@@ -80,11 +80,7 @@ def _check_options(name: Any, handler: Handler, start: Any, policy: Any, timeout
         raise DeclarationError(f"handler {name!r} contains yield, so a call of it runs none of its statements")
     if start not in ("beginning", "now"):
         raise DeclarationError(f"handler {name!r}: start must be 'beginning' or 'now'; got {start!r}")
-    if not isinstance(policy, FailurePolicy):
-        raise DeclarationError(
-            f"handler {name!r}: on_failure must be a FailurePolicy, such as fait.FailurePolicy(attempts=5, "
-            f"then='skip'); got {policy!r}"
-        )
+    check_policy(f"handler {name!r}", policy)
     if not (is_number(timeout_s) and 0 < timeout_s < float("inf")):
         raise DeclarationError(f"handler {name!r}: timeout_s must be a number of seconds above 0; got {timeout_s!r}")
     if not (isinstance(batch, int) and is_number(batch) and 1 <= batch <= PAGE_SIZE):

@@ -37,6 +37,7 @@ from fait._events.type_inspection import TypeReport, inspect_types
 from fait._events.validation import precheck, validate_slow
 from fait._store.ports.column_values import RowCheck, invalid_key_reason
 from fait._store.ports.tables import Column, ColumnKind, Row, Table
+from fait._subscriptions.failure import PARK_AT_ONCE, FailurePolicy, check_policy
 
 __all__ = ["ReadModel", "ReadModelDefinition", "definition_of", "key_text"]
 
@@ -72,6 +73,8 @@ if TYPE_CHECKING:
             table: name of the table; by default the class's name in snake_case.
             indexes: further indexes, each a tuple of column names.
             version: increase it to require a rebuild that no change of the code requires; 1 by default.
+            on_failure: what follows an event that cannot be folded. By default its key is parked after one attempt,
+                because the same code fails again. A skipped event changes no row; see below.
 
         Fields are the columns. `evolve` gets the row, or None, and returns the new row, or None to delete it; it may
         change and return the row it got. Its annotation lists the events that the read model handles.
@@ -83,6 +86,10 @@ if TYPE_CHECKING:
         A changed definition requires a rebuild: `evolve` and `key_of` with the code of the same top-level package that
         they refer to, the columns and their types, the key, or the events with their versions and upcasters. Increase
         `version` if `evolve` depends on something else that changed, such as a data file or another package.
+
+        With `on_failure=FailurePolicy(attempts=..., then="skip")`, a row lacks the events that were skipped for it. If
+        `key_of` returns several keys, only the rows whose fold has failed lack the event. A rebuild folds them again,
+        and skips those that fail again. `on_failure` is no part of the definition: a change of it needs no rebuild.
 
         The key of an event's row is the id of its stream, such as 7 for `order-7`. A stream without an id, or with
         another spelling of the key such as `order-07`, is an error. A class method `key_of(cls, event, envelope)`
@@ -100,7 +107,13 @@ if TYPE_CHECKING:
         """
 
         def __init_subclass__(
-            cls, *, key: str, table: str | None = None, indexes: Sequence[tuple[str, ...]] = (), version: int = 1
+            cls,
+            *,
+            key: str,
+            table: str | None = None,
+            indexes: Sequence[tuple[str, ...]] = (),
+            version: int = 1,
+            on_failure: FailurePolicy = PARK_AT_ONCE,
         ) -> None:
             """Declare a read model.
 
@@ -109,12 +122,25 @@ if TYPE_CHECKING:
                 table: the table's name; by default the class's in snake_case.
                 indexes: columns of further indexes.
                 version: increase it to require a rebuild; see the class options.
+                on_failure: what follows an event that cannot be folded; see the class options.
             """
 
 else:
 
     class _ReadModelMeta(type(Struct)):
-        def __new__(mcs, name, bases, namespace, *, key=None, table=None, indexes=(), version=1, **options):
+        def __new__(
+            mcs,
+            name,
+            bases,
+            namespace,
+            *,
+            key=None,
+            table=None,
+            indexes=(),
+            version=1,
+            on_failure=PARK_AT_ONCE,
+            **options,
+        ):
             names = local_names(1)
             cls = super().__new__(mcs, name, bases, namespace, kw_only=True, **options)
             if namespace.get("__module__") != __name__:
@@ -125,8 +151,9 @@ else:
                     )
                 if isinstance(indexes, str) or not hasattr(indexes, "__iter__"):
                     raise DeclarationError(f"{name}: indexes= must be a list of columns, not {described(indexes)}")
+                check_policy(f"read model {cls.__qualname__}", on_failure)
                 cls.__fait_read_model__ = ReadModelDefinition(
-                    cls, key, table or _snake_case(name), tuple(indexes), version, names
+                    cls, key, table or _snake_case(name), tuple(indexes), version, on_failure, names
                 )
             return cls
 
@@ -138,6 +165,8 @@ else:
             table: name of the table; by default the class's name in snake_case.
             indexes: further indexes, each a tuple of column names.
             version: increase it to require a rebuild that no change of the code requires; 1 by default.
+            on_failure: what follows an event that cannot be folded. By default its key is parked after one attempt,
+                because the same code fails again. A skipped event changes no row; see below.
 
         Fields are the columns. `evolve` gets the row, or None, and returns the new row, or None to delete it; it may
         change and return the row it got. Its annotation lists the events that the read model handles.
@@ -149,6 +178,10 @@ else:
         A changed definition requires a rebuild: `evolve` and `key_of` with the code of the same top-level package that
         they refer to, the columns and their types, the key, or the events with their versions and upcasters. Increase
         `version` if `evolve` depends on something else that changed, such as a data file or another package.
+
+        With `on_failure=FailurePolicy(attempts=..., then="skip")`, a row lacks the events that were skipped for it. If
+        `key_of` returns several keys, only the rows whose fold has failed lack the event. A rebuild folds them again,
+        and skips those that fail again. `on_failure` is no part of the definition: a change of it needs no rebuild.
 
         The key of an event's row is the id of its stream, such as 7 for `order-7`. A stream without an id, or with
         another spelling of the key such as `order-07`, is an error. A class method `key_of(cls, event, envelope)`
@@ -187,12 +220,14 @@ class ReadModelDefinition:
         table: str,
         indexes: tuple[tuple[str, ...], ...],
         version: int,
+        policy: FailurePolicy,
         names: Mapping[str, Any],
     ) -> None:
         self.cls = cls
         self.key = key
         self.name = table
         self.version = version
+        self.policy = policy
         self._indexes = indexes
         self._names = names
         self._resolved = False
@@ -233,7 +268,8 @@ class ReadModelDefinition:
     def definition_hash(self, registry: Registry) -> str:
         """Return the definition hash; rows of another one must be rebuilt.
 
-        The indexes are left out, as they do not change the rows, and the name of the table, as the checkpoint has it.
+        The indexes and the failure policy are left out, as they do not change how an event is folded, and the name of
+        the table, as the checkpoint has it.
 
         Args:
             registry: holds the upcasters of the events.

@@ -6,13 +6,14 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from fait._broker_errors import MalformedMessage
+from fait._broker_errors import MalformedMessage, MessageRefused
 from fait._errors import EventTooNew, Unavailable
+from fait._events.envelope import RecordedEvent
 from fait._store.ports.failures import KeyFailure
 from fait._subscriptions.error_text import describe_error, name_of_type
-from fait._subscriptions.failure import MAX_PARKED_KEYS, FailureAction, describe_failure
+from fait._subscriptions.failure import MAX_PARKED_KEYS, FailureAction, describe_failure, must_wait
 from fait._subscriptions.lane import RangeLane
-from fait._subscriptions.subscription import FailedKey
+from fait._subscriptions.subscription import FailedKey, Outcome
 from fait._subscriptions.subscription_run import SubscriptionRun
 from fait._telemetry import logger
 
@@ -50,6 +51,18 @@ class RetryPlan:
         self._lane = lane
         self._definition = run.definition
 
+    def must_wait(self, outcome: Outcome, error: Exception) -> bool:
+        """Whether an error is no failure of its event."""
+        # fault: outage-of-broker-counts-as-attempt
+        is_of_all = error is outcome.error and outcome.error_of == "all"
+        return is_of_all or must_wait(error, self._definition.policy)
+
+    def key_to_fail(self, outcome: Outcome, error: Exception, event: RecordedEvent) -> str | None:
+        """Return the key that an error concerns; None if that may be any, or if all must wait."""
+        if outcome.error_of == "any_key" or self.must_wait(outcome, error):
+            return None
+        return self._run.subscription.key_of(event)
+
     def failure_of(self, failed: FailedKey, previous: KeyFailure | None) -> tuple[KeyFailure, FailureAction]:
         """Return the failure of a key after an error, and what follows."""
         policy = self._definition.policy
@@ -58,11 +71,9 @@ class RetryPlan:
             subscription=self._definition.name, generation=self._lane.lease.key.generation, now=self._run.clock.now(),
             messages=policy.messages,
         )  # fmt: skip
-        action = self._action(failed, failure.attempts)
-        if isinstance(failed.error, EventTooNew) and policy.too_new == "skip":
-            action = "skip"
+        action = self._action(failed.error, failure.attempts)
         # fault: redriven-key-retried
-        elif previous is not None and previous.requested_by:
+        if previous is not None and previous.requested_by and not isinstance(failed.error, EventTooNew):
             action = "park"
         return (replace(failure, state="parked"), action) if action == "park" else (failure, action)
 
@@ -78,43 +89,65 @@ class RetryPlan:
             What follows.
         """
         policy = self._definition.policy
-        action = "skip" if failure is None else "park" if failure.state == "parked" else self._action(failed, attempt)
+        action = (
+            "skip" if failure is None else "park" if failure.state == "parked" else self._action(failed.error, attempt)
+        )
         delay_s = policy.delay_s(attempt)
-        self._log(failed, action, delay_s, attempt)
+        self._log(failed.event, failed.error, action, delay_s, attempt)
         if action == "skip":
             return action
         if action == "retry":
             self.due[failed.key] = self._run.clock.monotonic() + delay_s
-        reason = f"{type(failed.error).__qualname__} at event {failed.event.id}"
         if action == "stop":
-            # fault: failed-subscription-keeps-lease
-            await self._pause(f"the policy of {self._definition.name!r}: {reason}")
-            self.pause = "its policy paused the subscription"
+            await self._stop(failed.event, failed.error)
         # A stranger can write any number of these. They say nothing about the handler, or a service that it uses.
         # fault: malformed-messages-stop-the-consumer
         if isinstance(failed.error, MalformedMessage):
             return action
         if action == "park" and await self._parked() >= MAX_PARKED_KEYS:
-            await self._pause(f"{MAX_PARKED_KEYS} parked keys: {reason}")
+            await self._pause(f"{MAX_PARKED_KEYS} parked keys", failed.event, failed.error)
             self.pause = "too many keys are parked"
         self._count_in_a_row(failed)
         return action
 
-    def _action(self, failed: FailedKey, attempt: int) -> FailureAction:
+    async def skips_without_key(self, event: RecordedEvent, error: Exception) -> bool:
+        """Decide what follows an error of an event whose key is unknown, and log it or pause the subscription.
+
+        No key can be parked: the event may be of any.
+
+        Returns:
+            Whether the event is skipped. If it is not, the whole subscription waits.
+        """
+        attempt = self._run.count_without_key(self._lane.lease.key, event, error)
+        action = self._action(error, attempt)
+        if action == "skip":
+            self._log(event, error, action, 0, attempt)
+        if action == "stop":
+            await self._stop(event, error)
+        # fault: event-without-key-never-skipped
+        return action == "skip"
+
+    def _action(self, error: Exception, attempt: int) -> FailureAction:
         """Return what follows an attempt.
 
-        A malformed message stays malformed, so it is not tried again. Any program can write one: it neither pauses the
-        consumer (`then="stop"`) nor is dropped (`then="skip"`).
+        What is certain to fail again is not tried again: a malformed message, a message that a broker can never accept,
+        an event that only newer code can handle. Any program can write a malformed one: it neither pauses the consumer
+        (`then="stop"`) nor is dropped (`then="skip"`).
         """
         # fault: malformed-message-follows-the-policy
-        if isinstance(failed.error, MalformedMessage):
+        if isinstance(error, MalformedMessage):
             return "park"
+        if isinstance(error, EventTooNew) and self._definition.policy.too_new == "skip":
+            return "skip"
+        # fault: refused-message-retried
+        if isinstance(error, MessageRefused):
+            return self._definition.policy.then
         return self._definition.policy.action(attempt)
 
-    def _log(self, failed: FailedKey, action: FailureAction, delay_s: float, attempt: int) -> None:
-        event, error = failed.event, describe_error(failed.error, self._definition.policy.messages)
+    def _log(self, event: RecordedEvent, error: Exception, action: FailureAction, delay_s: float, attempt: int) -> None:
+        described = describe_error(error, self._definition.policy.messages)
         # fault: secrets-logged
-        text = error.with_traceback() if attempt == 1 or action != "retry" else str(error)
+        text = described.with_traceback() if attempt == 1 or action != "retry" else str(described)
         logger.log(
             logging.WARNING if action == "retry" else logging.ERROR,
             "event failed, %s: subscription=%s position=%d stream=%s type=%s event_id=%s attempt=%d error=%s",
@@ -122,7 +155,13 @@ class RetryPlan:
             event.id, attempt, text,
         )  # fmt: skip
 
-    async def _pause(self, reason: str) -> None:
+    async def _stop(self, event: RecordedEvent, error: Exception) -> None:
+        # fault: failed-subscription-keeps-lease
+        await self._pause(f"the policy of {self._definition.name!r}", event, error)
+        self.pause = "its policy paused the subscription"
+
+    async def _pause(self, reason: str, event: RecordedEvent, error: Exception) -> None:
+        reason = f"{reason}: {type(error).__qualname__} at event {event.id}"
         await self._run.store.registrations.pause(self._definition.name, by="fait", reason=reason)
 
     async def _parked(self) -> int:

@@ -90,7 +90,7 @@ class SubscriptionDefinition(Struct, frozen=True):
 
 
 class FailedKey(Struct, frozen=True):
-    """A key of an event that could not be handled, although other keys of the event were.
+    """An order key with the event of it that could not be handled.
 
     Attributes:
         key: the order key.
@@ -112,6 +112,8 @@ class Outcome(Struct, frozen=True):
         statements: SQL statements of handlers.
         append: events of handlers.
         error: why the next event is not handled; None if it was not tried.
+        error_of: what the error concerns: the "event" and its key; an event of "any_key", because that is unknown; or
+            "all" events, because it is that of a service, whatever the failure policy says.
         failed_keys: keys that failed, of events that are handled otherwise.
         finished_later: positions of events that are handled although the next event is not: none of its key, and all
             of their own keys before them.
@@ -125,6 +127,7 @@ class Outcome(Struct, frozen=True):
     statements: Sequence[HandlerStatement] = ()
     append: HandlerAppend | None = None
     error: Exception | None = None
+    error_of: Literal["event", "any_key", "all"] = "event"
     failed_keys: Sequence[FailedKey] = ()
     finished_later: Collection[int] = ()
     confirmed: Sequence[LaneOffset] = ()
@@ -205,7 +208,7 @@ class Subscription(Protocol):
         ...
 
     def key_of(self, event: RecordedEvent) -> str | None:
-        """Return the order key of an event; None if `handle` finds the keys, of which the event may have several."""
+        """Return the order key of an event; None if only `handle` finds its keys, or why there is none."""
         ...
 
     async def handle(self, events: Sequence[RecordedEvent], context: ProcessingContext) -> Outcome:

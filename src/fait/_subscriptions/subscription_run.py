@@ -12,7 +12,9 @@ import msgspec
 from fait._broker_errors import BrokerUnavailable
 from fait._clock import Clock
 from fait._errors import CheckpointMismatch, DefinitionChanged, FaitError, Unavailable
+from fait._events.envelope import RecordedEvent
 from fait._store.ports.leases import Lease
+from fait._store.ports.registrations import RangeKey
 from fait._store.ports.store import Store
 from fait._subscriptions.error_text import describe_error
 from fait._subscriptions.event_source import EventSource, LogSource, OpenSource
@@ -77,6 +79,8 @@ class SubscriptionRun:
         self._outages = 0
         self._outage_at = self._logged_at = clock.now()
         self._logged = set[type[Exception]]()  # the types of errors that are logged since it began
+        self._without_key: dict[RangeKey, tuple[str, int]] = {}  # the last event whose key is unknown, with attempts
+        self._of_event: Exception | None = None  # the last error of such an event
 
     @property
     def is_refused(self) -> bool:
@@ -108,11 +112,19 @@ class SubscriptionRun:
         self._outages += 1
         if self._outages == 1:
             self._outage_at = self.clock.now()
-        delay_s = OUTAGE_POLICY.delay_s(self._outages)
+        policy = self.definition.policy if error is self._of_event else OUTAGE_POLICY
+        delay_s = policy.delay_s(self._outages)
         if isinstance(error, Unavailable) and error.retry_after_s is not None:
             delay_s = max(0.0, error.retry_after_s)
         self._log_outage(error, delay_s)
         return delay_s
+
+    def count_without_key(self, range: RangeKey, event: RecordedEvent, error: Exception) -> int:
+        """Return the number of attempts of this process at an event of a range whose key is unknown, with this one."""
+        last, attempts = self._without_key.get(range, ("", 0))
+        attempts = attempts + 1 if last == event.id else 1
+        self._without_key[range], self._of_event = (event.id, attempts), error
+        return attempts
 
     def _log_outage(self, error: Exception, delay_s: float) -> None:
         """Log an outage once, whatever errors report it, and any other error once for each type.
@@ -137,10 +149,9 @@ class SubscriptionRun:
         )  # fmt: skip
 
     def _is_outage(self, error: Exception) -> bool:
-        """Whether the user has named an error as an outage. For a relay, each one is that stops it, also a defect."""
-        policy = OUTAGE_POLICY if self.definition.kind == "relay" else self.definition.policy
+        """Whether the user has named an error as an outage."""
         try:
-            return is_outage(error, policy)
+            return is_outage(error, self.definition.policy)
         except Exception:  # the function of the policy, which may expect errors of handlers only
             return False
 
@@ -154,7 +165,7 @@ class SubscriptionRun:
 
     def forget_outage(self) -> None:
         """Take note that the outage concerns other workers now, which may still wait."""
-        self.error, self._outages = None, 0
+        self.error, self._of_event, self._outages = None, None, 0
 
     def describe_outage(self) -> str:
         """Return the outage as JSON text, for other processes."""

@@ -11,6 +11,7 @@ from fait._delivery.wire.signature import check_key_variables
 from fait._errors import DeclarationError, UsageError
 from fait._events.event import is_schema_version
 from fait._events.stream import check_category
+from fait._subscriptions.failure import PARK_AT_ONCE, FailurePolicy, check_policy
 from fait._subscriptions.subscription import Start
 
 __all__ = ["RelayDefinition"]
@@ -35,6 +36,7 @@ class RelayDefinition:
         start: where it starts when it is registered.
         versions: the schema version in which events are published, by class; of other classes, as they are stored.
         sign: the variable that has the key of signatures, as `${NAME}`; None: messages are not signed.
+        policy: what follows an event that cannot be published.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class RelayDefinition:
         start: Start,
         as_version: PublishedVersion = MappingProxyType({}),
         sign: str | None = None,
+        policy: FailurePolicy = PARK_AT_ONCE,
     ) -> None:
         self.name = _name(name, topic)
         self.events = events
@@ -58,6 +61,7 @@ class RelayDefinition:
         self.start: Start = start
         self.versions = _versions(self.name, events, as_version)
         self.sign = sign
+        self.policy = policy
         self._check()
 
     @property
@@ -78,6 +82,7 @@ class RelayDefinition:
         check_functions(name, **{n: each for n, each in functions.items() if each is not None and each != self.topic})
         if not callable(self.topic) and not is_topic(self.topic):
             raise DeclarationError(f"{name}: {TOPIC_RULE}; got {self.topic!r}")
+        check_policy(name, self.policy)
         _check_destination(name, self.to)
         if self.sign is not None:
             check_key_variables(f"{name}: sign=", [self.sign])

@@ -55,6 +55,7 @@ pytest.register_assert_rewrite(
             "inbox",
             "leases",
             "log",
+            "policies",
             "ports",
             "repetition",
             "processors",

@@ -20,8 +20,9 @@ from fait._subscriptions.failure import FailurePolicy
 from fait._subscriptions.reactor import Context
 from fait._subscriptions.read_model import ReadModel, definition_of
 from fait._system import System
-from fait.testing.contract.processors import ProcessorContract, until
-from fait.testing.contract.store import Opener, everything, soon
+from fait.testing.contract.policies import PolicyContract, eventually
+from fait.testing.contract.processors import until
+from fait.testing.contract.store import Opener, everything
 from fait.testing.contract.turns import turns
 
 __all__ = ["SubscriptionContract"]
@@ -75,8 +76,8 @@ class Account(ReadModel, key="account_id", table="contract_accounts"):
         )
 
 
-class SubscriptionContract(ProcessorContract):
-    """The contract of projections, reactors and processors."""
+class SubscriptionContract(PolicyContract):
+    """The contract of projections, reactors, processors and failure policies."""
 
     # Read models
 
@@ -108,7 +109,7 @@ class SubscriptionContract(ProcessorContract):
 
             assert len(await s.find(Account, after=result)) == 1
 
-            await _eventually(lambda: _checkpoint_is(s, "contract_accounts", result.position))
+            await eventually(lambda: _checkpoint_is(s, "contract_accounts", result.position))
 
     async def test_checkpoint_of_read_model_is_never_ahead_of_rows(self, url: str) -> None:
         async with _app(Account).open(url) as s:
@@ -150,7 +151,7 @@ class SubscriptionContract(ProcessorContract):
 
             await s.rebuild(Account)
 
-            await _eventually(lambda: _rows_are(s, before))
+            await eventually(lambda: _rows_are(s, before))
 
     async def test_find_after_write_waits_for_rebuild_by_other_process(self, url: str) -> None:
         async with _app(Account).open(url) as s:
@@ -339,7 +340,7 @@ class SubscriptionContract(ProcessorContract):
                     position = await head()
                     result = await busy.publish(PaidIn(1), stream="account-1")
                     await busy.wait(result)
-                    await _eventually(lambda: _checkpoint_is(busy, "contract_accounts", result.position))
+                    await eventually(lambda: _checkpoint_is(busy, "contract_accounts", result.position))
                     return position
 
                 with pytest.MonkeyPatch.context() as patch:
@@ -420,10 +421,3 @@ async def _checkpoint_is(s: System, name: str, position: int) -> bool:
 
 async def _rows_are(s: System, rows: list[Account]) -> bool:
     return await s.find(Account) == rows
-
-
-async def _eventually(condition: Any) -> None:
-    """Wait until an awaitable condition is true."""
-    async with soon():
-        while not await condition():  # noqa: ASYNC110 - there is no event to wait for
-            await asyncio.sleep(0.01)

@@ -1,0 +1,87 @@
+"""Faults in what follows an event that cannot be handled."""
+
+from tests.planted.mutant import RUNNING, Mutant
+
+LIFECYCLE = "tests/subscriptions/test_lifecycle.py::test_"
+KEYS = "tests/subscriptions/test_keys.py::test_"
+BROKERS = "tests/relay/test_brokers.py::test_"
+
+FAULTS = [
+    Mutant(
+        "a read model ignores its failure policy",
+        "_subscriptions/projection.py",
+        "policy-of-read-model-ignored",
+        "policy = type(model.policy)(attempts=1)",
+        RUNNING + "row_lacks_the_events_that_its_policy_skips_until_a_rebuild[1-True]",
+    ),
+    Mutant(
+        "an outage that the policy names is a failure of one key of an event with several",
+        "_subscriptions/projection.py",
+        "outage-of-a-key-is-its-failure",
+        "if False:",
+        RUNNING + "outage_at_one_row_of_an_event_fails_no_other_row",
+    ),
+    Mutant(
+        "an event whose key is unknown makes the subscription wait forever, whatever the policy is",
+        "_subscriptions/retry_plan.py",
+        "event-without-key-never-skipped",
+        "return False",
+        RUNNING + "event_whose_rows_cannot_be_found_is_skipped_for_all[1]",
+    ),
+    Mutant(
+        "a key that is redriven is parked at an event whose key is unknown",
+        "_subscriptions/lane_worker.py",
+        "event-without-key-parks-another",
+        "if True:",
+        RUNNING + "redriven_row_waits_at_an_event_whose_rows_cannot_be_found",
+    ),
+    Mutant(
+        "an unavailable store counts as an attempt at an event",
+        "_subscriptions/failure.py",
+        "outage-counts-as-attempt",
+        'return isinstance(error, EventTooNew) and policy.too_new == "wait"',
+        LIFECYCLE + "unavailable_store_counts_no_attempt[memory]",
+    ),
+    Mutant(
+        "a redriven event is retried and not parked",
+        "_subscriptions/retry_plan.py",
+        "redriven-key-retried",
+        "if False:",
+        KEYS + "redriven_key_that_fails_is_parked_without_retries[memory]",
+    ),
+    Mutant(
+        "a subscription whose policy is to stop is not paused",
+        "_subscriptions/retry_plan.py",
+        "failed-subscription-keeps-lease",
+        "pass",
+        LIFECYCLE + "stop_after_last_attempt_pauses_the_subscription_until_it_is_resumed[memory]",
+    ),
+    Mutant(
+        "a refused message makes the whole relay wait, if outages= names its type",
+        "_subscriptions/failure.py",
+        "refused-message-is-an-outage",
+        "if isinstance(error, MalformedMessage):",
+        RUNNING + "refused_message_is_no_outage_whatever_the_policy_names",
+    ),
+    Mutant(
+        "a message that a broker can never accept is tried again",
+        "_subscriptions/retry_plan.py",
+        "refused-message-retried",
+        "if False:",
+        RUNNING + "message_that_a_broker_refuses_follows_the_policy_at_once[stop]",
+    ),
+    Mutant(
+        "a relay ignores its failure policy",
+        "_delivery/relay/relay.py",
+        "policy-of-relay-ignored",
+        "policy = type(relay.policy)(attempts=1)",
+        RUNNING + "key_is_published_in_order_while_its_topic_function_fails",
+    ),
+    Mutant(
+        "an outage counts as an attempt",
+        "_subscriptions/retry_plan.py",
+        "outage-of-broker-counts-as-attempt",
+        "is_of_all = False",
+        f"{BROKERS}relay_of_an_unavailable_broker_waits_without_attempts_and_appends_continue[memory]",
+    ),
+]
