@@ -32,6 +32,7 @@ passwords.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Final, Literal
 
 __all__ = [
@@ -275,14 +276,15 @@ class EventTooNew(UndecodableEvent):
 
 
 class Stale(FaitError):
-    """A subscription did not reach a position within the timeout. The awaited write itself is stored.
+    """A subscription did not reach a position within the timeout, or cannot, as a key is parked. The write is stored.
 
     Attributes:
         subscription: name of the subscription.
         position: the position it has reached.
         target: the position that the call waited for.
-        parked_key: order key that the call depends on, and that is parked, so that waiting longer does not help; None
-            if there is none.
+        parked_key: order key that the call depends on, and that is parked. Waiting does not help, so the call ended as
+            soon as it was known. None if there is none.
+        parked_since: when the key was parked; None if there is none.
     """
 
     def __init__(
@@ -293,15 +295,19 @@ class Stale(FaitError):
         waited_s: float,
         hint: str,
         parked_key: str | None = None,
+        parked_since: datetime | None = None,
     ) -> None:
         self.subscription = subscription
         self.position = position
         self.target = target
         self.parked_key = parked_key
-        super().__init__(
-            f"subscription {subscription!r} is at position {position} and did not reach position {target} within "
-            f"{waited_s:g} s. {hint}"
-        )
+        self.parked_since = parked_since
+        since = "" if parked_since is None else f" since {parked_since:%Y-%m-%d %H:%M:%SZ}"
+        problem = f"did not reach position {target} within {waited_s:g} s"
+        # fault: parked-read-says-that-it-has-waited
+        if parked_key is not None:
+            problem = f"cannot reach position {target} by waiting: its key {parked_key!r} is parked{since}"
+        super().__init__(f"subscription {subscription!r} is at position {position} and {problem}. {hint}")
 
 
 class NotSettled(Stale):
@@ -312,12 +318,14 @@ class NotSettled(Stale):
             the class of its error.
     """
 
-    def __init__(self, stale: Stale, waited_s: float, statuses: Sequence[str]) -> None:
+    def __init__(self, stale: Stale, waited_s: float, statuses: Sequence[str], *, has_timed_out: bool = True) -> None:
         self.statuses: tuple[str, ...] = tuple(statuses)
         table = "".join(f"\n  {line}" for line in statuses)
-        hint = f"The subscriptions:{table}\nCorrect the first error, which is the cause of this one, or use a longer "
+        hint = f"The subscriptions:{table}\nCorrect the first error, which is the cause of this one"
+        if has_timed_out:
+            hint += ", or use a longer timeout_s"
         super().__init__(
-            stale.subscription, stale.position, stale.target, waited_s, f"{hint}timeout_s.", stale.parked_key
+            stale.subscription, stale.position, stale.target, waited_s, f"{hint}.", stale.parked_key, stale.parked_since
         )
 
 

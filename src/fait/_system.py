@@ -156,6 +156,8 @@ class SubscriptionStatus(Struct, frozen=True):
         parked: number of keys that are parked, in any process.
         error_text: type and text of `error` as they are logged: shortened, without what looks like a secret, and
             without the text if the failure policy hides it; "" if there is none.
+        retrying: number of keys that are tried again, in any process.
+        outage: whether all of it waits in this process before it tries again, and not only some keys.
     """
 
     name: str
@@ -165,6 +167,8 @@ class SubscriptionStatus(Struct, frozen=True):
     error: Exception | None
     parked: int = 0
     error_text: str = ""
+    retrying: int = 0
+    outage: bool = False
 
 
 def _describe(status: SubscriptionStatus) -> str:
@@ -289,7 +293,7 @@ class System(Client):
             UsageError: the read model is not included in the app, or the key has another type.
             InvalidPosition: `after` is none of this log.
             InvalidValue: no row can have the key.
-            Stale: the read model did not reach the write within the timeout.
+            Stale: the read model did not reach the write within the timeout, or the row has a parked key.
         """
         rows = await self.find(model, after=after, timeout_s=timeout_s, limit=1, **{definition_of(model).key: key})
         return rows[0] if rows else None
@@ -329,7 +333,8 @@ class System(Client):
             InvalidCursor: `find` did not return this cursor for this order.
             InvalidPosition: `after` is none of this log.
             InvalidValue: no row can have a value of a condition, such as a text with NUL.
-            Stale: the read model did not reach the write within the timeout, or is being rebuilt.
+            Stale: the read model did not reach the write within the timeout, or is being rebuilt; or the rows depend on
+                a parked key, which is known without a wait.
             ReadModelChanged: the rows are those of other code. Only if the app was opened with `run="elsewhere"`, which
                 is then possible.
         """
@@ -367,7 +372,8 @@ class System(Client):
         Raises:
             UsageError: a read model is not included in the app.
             InvalidPosition: `after` is none of this log.
-            Stale: a subscription did not reach the write within the timeout; the exception names it.
+            Stale: a subscription did not reach the write within the timeout, or has a parked key of an event up to it;
+                the exception names both.
         """
         names = [self._definition(model).name for model in models] or list(self._log_groups)
         deadline = Deadline(timeout_s)
@@ -389,16 +395,18 @@ class System(Client):
             NotSettled: a subscription did not reach the head within the timeout, or has stopped because of an error.
                 The message is a table of all subscriptions; the cause is the error of the one that is behind.
         """
-        groups = self._subscription_runner.groups
+        groups, deadline = self._subscription_runner.groups, Deadline(timeout_s)
         try:
             position = 0 if after is None else await self._position(after)
-            await wait_until_settled(self._log_groups.values(), self.store, position, Deadline(timeout_s))
+            await wait_until_settled(self._log_groups.values(), self.store, position, deadline)
         except Stale as stale:
+            waited_s = deadline.waited_s
             statuses = await self.status()
             cause = groups[stale.subscription].cause or next(
                 (each.cause for each in groups.values() if each.cause), None
             )
-            raise NotSettled(stale, timeout_s, [_describe(each) for each in statuses]) from cause
+            table = [_describe(each) for each in statuses]
+            raise NotSettled(stale, waited_s, table, has_timed_out=waited_s >= timeout_s) from cause
 
     def token(self, after: WriteResult[Any] | int, /) -> str:
         """Return the position token of a write: text for a client, which sends it back with its next read.
@@ -452,13 +460,17 @@ class System(Client):
         """
         ranges = await self.store.leases.ranges()
         failures = await self.store.failures.failures()
-        parked = Counter(each.subscription for each in failures if each.state == "parked")
+        keys = Counter((each.subscription, each.state) for each in failures)
         head, statuses = await self.store.log.head(), list[SubscriptionStatus]()
         for name, group in self._subscription_runner.groups.items():
             position = group.position_in([each for each in ranges if each.key.subscription == name])
             lag = max(0, head - position) if name in self._log_groups else None
-            text = group.error_text
-            statuses.append(SubscriptionStatus(name, group.state, position, lag, group.error, parked[name], text))
+            statuses.append(
+                SubscriptionStatus(
+                    name, group.state, position, lag, group.error, keys[name, "parked"], group.error_text,
+                    keys[name, "retrying"], group.run.error is not None,
+                )
+            )  # fmt: skip
         return statuses
 
     def _definition(self, model: type[ReadModel]) -> ReadModelDefinition:

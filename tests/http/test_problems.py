@@ -45,6 +45,7 @@ def test_each_error_has_an_answer_or_is_a_defect() -> None:
         (fait.InvalidCursor("x"), 400, "invalid-cursor"),
         (fait.InvalidPosition("x"), 400, "invalid-position"),
         (fait.Stale("s", 1, 2, 1.0, ""), 503, "stale"),
+        (fait.Stale("s", 1, 2, 1.0, "", "key"), 503, "parked"),
         (fait.StoreUnavailable("x"), 503, "unavailable"),
         (fait.StoreUnavailable("x", "unknown"), 503, "outcome-unknown"),
     ],
@@ -54,7 +55,7 @@ def test_error_has_status_and_code(error: Exception, status: int, code: str) -> 
 
     assert problem is not None
     assert (problem.status, problem.code) == (status, code)
-    assert (problem.retry_after_s is not None) == (status == 503)
+    assert (problem.retry_after_s is not None) == (status == 503 and code != "parked")
     assert str(error) not in problem.detail
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import fait._http.runtime as runtime
-from tests.http.bank import bank, bank_api, bank_app
+from fait._http.reads import READ_TIMEOUT_S
+from tests.http.bank import Balance, bank, bank_api, bank_app
 
 
 async def test_read_with_the_position_of_a_write_contains_it() -> None:
@@ -75,6 +76,28 @@ async def test_read_model_that_does_not_reach_the_position_is_answered_503_with_
 
         assert (answer.status_code, answer.json()["code"]) == (503, "stale")
         assert int(answer.headers["Retry-After"]) > 0
+
+
+async def test_read_that_depends_on_a_parked_key_is_answered_503_at_once_and_not_to_be_repeated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("secret")
+
+    async with bank() as client:
+        await client.put("/accounts/b?owner=bob")
+        monkeypatch.setattr(Balance, "evolve", fail)
+        written = await client.put("/accounts/a?owner=ada")
+        position, start = {"Fait-Position": written.headers["Fait-Position"]}, time.monotonic()
+        answer = await client.get("/accounts/a", headers=position)
+        other = await client.get("/accounts/b", headers=position)
+
+        assert (answer.status_code, answer.json()["code"]) == (503, "parked")
+        assert "Retry-After" not in answer.headers
+        assert "secret" not in answer.text
+        assert time.monotonic() - start < READ_TIMEOUT_S
+        assert (await client.get("/accounts/a")).status_code == 404
+        assert other.status_code == 200
 
 
 async def test_reads_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,13 @@ TOKENS = "tests/subscriptions/test_position_token.py::test_"
 
 FAULTS = [
     Mutant(
+        "a read that depends on a parked key is to be repeated",
+        "_http/problem.py",
+        "parked-read-is-to-be-repeated",
+        "return _STALE",
+        READS + "read_that_depends_on_a_parked_key_is_answered_503_at_once_and_not_to_be_repeated",
+    ),
+    Mutant(
         "a write with an unknown outcome is answered as not written",
         "_http/problem.py",
         "unknown-outcome-answered-as-not-written",

@@ -8,6 +8,20 @@ BROKERS = "tests/relay/test_brokers.py::test_"
 
 FAULTS = [
     Mutant(
+        "a read that depends on a parked key says that it has waited",
+        "_errors.py",
+        "parked-read-says-that-it-has-waited",
+        "if False:",
+        KEYS + "order_of_a_key_is_kept_while_it_is_retried_parked_and_redriven[memory-1]",
+    ),
+    Mutant(
+        "a worker in an outage is shown as live",
+        "_tools/cli/run.py",
+        "outage-of-a-worker-shown-as-live",
+        "if False:",
+        "tests/tools/test_run.py::test_worker_prints_states_in_the_words_of_fait_status",
+    ),
+    Mutant(
         "a read model ignores its failure policy",
         "_subscriptions/projection.py",
         "policy-of-read-model-ignored",

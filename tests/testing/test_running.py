@@ -79,19 +79,33 @@ async def test_settle_raises_a_table_of_subscriptions_with_the_error_as_cause(ur
     assert (caught.value.subscription, caught.value.position, caught.value.target) == ("send", 0, 1)
 
 
-async def test_settle_does_not_wait_for_a_subscription_that_has_failed() -> None:
+@pytest.mark.parametrize(
+    ("then", "shown", "said"),
+    [
+        (
+            "park",
+            "live        ConnectionError, 1 key parked",
+            "cannot reach position 1 by waiting: its key 'account-1' is",
+        ),
+        ("stop", "paused", "did not reach position 1 within"),
+    ],
+)
+async def test_settle_does_not_wait_for_a_subscription_that_has_failed(then: Any, shown: str, said: str) -> None:
     app = bank()
 
-    @app.on(Deposited, on_failure=fait.FailurePolicy(attempts=2))
+    @app.on(Deposited, on_failure=fait.FailurePolicy(attempts=2, then=then))
     async def send(event: Deposited) -> None:
         raise ConnectionError
 
     started = time.monotonic()
     async with running(app, settle=False) as t:
         await t.publish(Deposited(1), stream="account-1")
-        with pytest.raises(fait.NotSettled, match="live        ConnectionError, 1 key parked"):
+        with pytest.raises(fait.NotSettled, match=shown) as caught:
             await t.settle(timeout_s=60)
     assert time.monotonic() - started < 20
+    assert said in str(caught.value)
+    assert "within 60 s" not in str(caught.value)
+    assert "timeout_s" not in str(caught.value)
 
 
 async def test_failure_of_a_handler_fails_a_test_that_does_not_look() -> None:

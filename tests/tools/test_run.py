@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -10,12 +11,13 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 import fait
 from fait._store.open import open_store
+from fait._store.overview import ObservedState
 from fait._store.ports.tables import Column, Table
 from fait._tools.cli import main
 from fait._tools.cli.run import report_changes
@@ -208,6 +210,40 @@ async def test_each_outage_is_one_line_and_the_status_is_reported_again_only_if_
     line = "the status cannot be read, the worker keeps retrying: the server did not answer."
     lives = [f"{each.name}: live at position 7" for each in statuses]
     assert capsys.readouterr().err.splitlines() == [line, *lives, line]
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"),
+    [
+        (fait.SubscriptionStatus("send", "waiting", 0, 4, None), "standby"),
+        (fait.SubscriptionStatus("send", "catching_up", 0, 4, None), "catching up"),
+        (fait.SubscriptionStatus("send", "failing", 0, 4, None, outage=True), "waiting"),
+        (fait.SubscriptionStatus("send", "failing", 0, 0, None, retrying=1), "live, retrying 1 key"),
+        (
+            fait.SubscriptionStatus("send", "failing", 0, 4, None, 2, "", 3),
+            "catching up, retrying 3 keys, parked 2 keys",
+        ),
+        (fait.SubscriptionStatus("send", "paused", 0, 4, None), "paused"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+async def test_worker_prints_states_in_the_words_of_fait_status(
+    status: fait.SubscriptionStatus, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for as_json in (False, True):
+        with suppress(asyncio.CancelledError):
+            await report_changes(FlakySystem([status]), as_json)  # type: ignore[arg-type]
+
+    printed = capsys.readouterr()
+    assert printed.err == f"send: {shown} at position 0\n"
+    assert json.loads(printed.out)["state"] == shown.partition(",")[0]
+
+
+async def test_words_of_a_worker_are_those_of_the_guide() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "parked.md").read_text("utf-8")
+    documented = set(re.findall(r"^\| ([a-z ]+?)(?: n keys)? \|", guide, re.MULTILINE))
+
+    assert {*get_args(ObservedState), "standby", "retrying", "parked", "requested", "no heartbeat"} == documented
 
 
 def test_missing_app_exits_with_2(tmp_path: Path) -> None:

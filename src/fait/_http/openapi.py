@@ -76,7 +76,9 @@ def _problem(status: int) -> dict[str, Any]:
 
 def _codes(status: int) -> Iterable[str]:
     listed = [each for each in PROBLEMS.values() if isinstance(each, ProblemDetails) and each.status == status]
-    return dict.fromkeys([*(("unavailable", "outcome-unknown") if status == 503 else ()), *(p.code for p in listed)])
+    return dict.fromkeys(
+        [*(("unavailable", "outcome-unknown", "stale", "parked") if status == 503 else ()), *(p.code for p in listed)]
+    )
 
 
 def _headers(names: Iterable[str]) -> dict[str, Any]:

@@ -134,6 +134,18 @@ def _unavailable(error: StoreUnavailable) -> ProblemDetails:
     return _OUTCOME_UNKNOWN if error.outcome == "unknown" else _UNAVAILABLE
 
 
+def _stale(error: Stale) -> ProblemDetails:
+    # fault: parked-read-is-to-be-repeated
+    return _PARKED if error.parked_key is not None else _STALE
+
+
+_STALE: Final = ProblemDetails(503, "stale", "The data does not contain your last write yet. Try again.", 1)
+_PARKED: Final = ProblemDetails(
+    503,
+    "parked",
+    "Your write is stored, but this data does not contain it before the service is repaired. Do not wait for it: "
+    "without Fait-Position you get the data as it is.",
+)
 _UNAVAILABLE: Final = ProblemDetails(
     503, "unavailable", "The service cannot be used. Nothing was changed. Try again later.", 5
 )
@@ -176,7 +188,7 @@ PROBLEMS: Final[ProblemTable] = MappingProxyType(
         PreconditionRequired: ProblemDetails(
             428, "precondition-required", "Send the ETag of your last read as If-Match."
         ),
-        Stale: ProblemDetails(503, "stale", "The data does not contain your last write yet. Try again.", 1),
+        Stale: _stale,
         TooManyReaders: ProblemDetails(503, "busy", "Too many requests are waiting. Try again later.", 1),
         StoreUnavailable: _unavailable,
     }

@@ -97,7 +97,7 @@ class Reads:
 
         Raises:
             NotFound: there is no such row.
-            Stale: the read model did not reach the position of the request within the timeout.
+            Stale: the read model did not reach the position of the request within the timeout, or a key is parked.
         """
         rows = await self.find(model, limit=1, **key)
         if not rows:
@@ -115,7 +115,7 @@ class Reads:
 
         Raises:
             InvalidCursor: the cursor is not one of this list.
-            Stale: the read model did not reach the position of the request within the timeout.
+            Stale: the read model did not reach the position of the request within the timeout, or a key is parked.
         """
         rows = await self.find(model, order_by=order_by, limit=paging.limit, cursor=paging.cursor, **where)
         if rows.cursor is not None:

@@ -47,6 +47,11 @@ class Deadline:
         """Seconds until the deadline; negative once it has passed."""
         return self._end - time.monotonic()
 
+    @property
+    def waited_s(self) -> float:
+        """Seconds since its creation, at most `timeout_s`."""
+        return round(self.timeout_s - max(0.0, self.remaining_s), 2)
+
 
 async def wait_for_position(
     group: ProcessorGroup,
@@ -131,12 +136,12 @@ def _stale(group: ProcessorGroup, target: int, deadline: Deadline, failure: KeyF
     reason = f"Its key {failure.key!r} is being retried: attempt {failure.attempts} failed with {error}"
     if is_parked:
         reason = (
-            f"Its key {failure.key!r} is parked; attempt {failure.attempts} failed with {error}\n"
+            f"Attempt {failure.attempts} failed with {error}\n"
             f"Show it with fait parked show {name}. When the cause is removed, handle it again with fait parked "
             f"redrive {name}."
         )
-    parked_key = failure.key if is_parked else None
-    stale = Stale(name, failure.next_position - 1, target, deadline.timeout_s, reason, parked_key)
+    parked = (failure.key, failure.last_failed_at) if is_parked else (None, None)
+    stale = Stale(name, failure.next_position - 1, target, deadline.timeout_s, reason, *parked)
     stale.__cause__ = group.cause
     return stale
 

@@ -15,11 +15,15 @@ from fait._subscriptions.handler_calls import hung_calls
 from fait._system import SubscriptionStatus, System
 from fait._tools.cli.options import AppOption, JsonOption, StoreOption, load_app
 from fait._tools.cli.output import command, print_json, print_message
+from fait._tools.cli.status import keys_in_state
 
 __all__ = ["report_changes", "run"]
 
 _POLL_INTERVAL_S: Final = 1.0
 """Interval between reads of the status of the subscriptions."""
+
+_WORDS: Final = {"waiting": "standby", "catching_up": "catching up"}
+"""The words for states of a worker that it shares with `fait status`, and the one that only it has."""
 
 
 @command
@@ -48,7 +52,8 @@ async def run(
     Several workers may run at the same time: they share the streams of each subscription, and take over those of a
     worker that fails. SIGINT (Ctrl-C) or SIGTERM stops the worker after the current batches, or after about ten
     seconds if a handler or the database does not respond; a second signal stops it immediately. Changes of a
-    subscription's state are printed to standard error, or with --json to standard output.
+    subscription's state are printed to standard error, or with --json to standard output, in the words of fait status;
+    "standby": other workers have all of it.
 
     --rebuild, --renamed, --forget and --accept are for one start, by hand: a service that is restarted with them would
     do the same again.
@@ -101,12 +106,12 @@ def _cancel_on_signal(task: "asyncio.Task[None]", number: signal.Signals) -> Non
 
 async def report_changes(system: System, as_json: bool) -> None:
     """Print the status of each subscription whenever its state or error changes, and one line for each outage."""
-    reported: dict[str, tuple[str, str]] = {}
+    reported: dict[str, tuple[str, int, int, str]] = {}
     is_outage = False
     while True:
         try:
             for status in await system.status():
-                current = (status.state, status.error_text)
+                current = (_word_of(status), status.retrying, status.parked, status.error_text)
                 if reported.get(status.name) != current:
                     reported[status.name] = current
                     _print_status(status, as_json)
@@ -119,10 +124,20 @@ async def report_changes(system: System, as_json: bool) -> None:
 
 
 def _print_status(status: SubscriptionStatus, as_json: bool) -> None:
-    error = status.error_text or None
+    error, counts = status.error_text or None, {"retrying": status.retrying, "parked": status.parked}
+    state, keys = _word_of(status), ", ".join(keys_in_state(counts))
     if as_json:
-        print_json({"subscription": status.name, "state": status.state, "position": status.position, "error": error})
-    else:
-        print_message(
-            f"{status.name}: {status.state} at position {status.position:,}" + (f": {error}" if error else "")
-        )
+        print_json({"subscription": status.name, "state": state, **counts, "position": status.position, "error": error})
+        return
+    shown = f"{state}, {keys}" if keys else state
+    print_message(f"{status.name}: {shown} at position {status.position:,}" + (f": {error}" if error else ""))
+
+
+def _word_of(status: SubscriptionStatus) -> str:
+    """Return the state as `fait status` calls it; "standby": other workers run it, or none yet."""
+    if status.state != "failing":
+        return _WORDS.get(status.state, status.state)
+    # fault: outage-of-a-worker-shown-as-live
+    if status.outage:
+        return "waiting"
+    return "catching up" if status.lag else "live"

@@ -19,10 +19,10 @@ from fait._tools.cli.operator import format_time
 from fait._tools.cli.options import JsonOption, StoreOption, open_readonly
 from fait._tools.cli.output import clear_terminal, command, print_json, print_message, print_table
 
-__all__ = ["status"]
+__all__ = ["keys_in_state", "status"]
 
 _COLUMNS: Final = ("subscription", "kind", "owner", "ranges", "state", "position", "lag", "lag s", "rate", "last error")
-
+_KEY_STATES: Final = ("retrying", "parked", "requested")
 
 MIN_SHOWN_CALL_S: Final = 5.0
 """Minimum duration of a call that is shown below the table."""
@@ -175,7 +175,7 @@ def _failing_since(each: SubscriptionOverview) -> str | None:
 
 
 def _row(each: Mapping[str, Any]) -> tuple[str, ...]:
-    state = ", ".join([each["state"], *_keys_in_state(each)])
+    state = ", ".join([each["state"], *keys_in_state({name: each[name] for name in _KEY_STATES})])
     error = f"{each['error_type']} at {each['location']}" if each["error_type"] else ""
     rate, lag = "" if each["rate"] is None else f"{each['rate']:,.0f}/s", ("-", "-")
     if each["lag"] is not None:
@@ -186,6 +186,6 @@ def _row(each: Mapping[str, Any]) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _keys_in_state(each: Mapping[str, Any]) -> list[str]:
-    counts = {state: each[state] for state in ("retrying", "parked", "requested")}
+def keys_in_state(counts: Mapping[str, int]) -> list[str]:
+    """Return the words for numbers of failed keys, by their state."""
     return [f"{state} {count:,} {'key' if count == 1 else 'keys'}" for state, count in counts.items() if count]

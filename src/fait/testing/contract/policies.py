@@ -220,7 +220,7 @@ class PolicyContract(ProcessorContract):
             await _move_between(s, 1, 2, 3)
             await eventually(lambda: _is_parked(s))
             faults.at, faults.times = {("", 2)}, 8
-            await s.store.failures.request(FailureRequest("contract_statements", ('"a"',), "redriving", by="test"))
+            await s.store.failures.request(FailureRequest("contract_account_moves", ('"a"',), "redriving", by="test"))
 
             async def is_empty() -> bool:
                 return not await s.store.failures.failures()
@@ -394,7 +394,7 @@ async def _relay(
 def _statements(faults: Faults, policy: FailurePolicy, *, keyed_by_stream: bool) -> tuple[App, Any]:
     """Return an app with a read model: a row for each account with its amounts, in order."""
 
-    class Statement(ReadModel, key="account", table="contract_statements", on_failure=policy):
+    class AccountMoves(ReadModel, key="account", table="contract_account_moves", on_failure=policy):
         account: str
         amounts: str = ""
 
@@ -406,7 +406,7 @@ def _statements(faults: Faults, policy: FailurePolicy, *, keyed_by_stream: bool)
                 return event.accounts
 
         @classmethod
-        def evolve(cls, row: "Statement | None", event: Moved, at: Envelope[Any]) -> "Statement | None":
+        def evolve(cls, row: "AccountMoves | None", event: Moved, at: Envelope[Any]) -> "AccountMoves | None":
             row = row or cls(account=event.accounts[0])
             if event.amount:
                 faults.check(row.account, event.amount)
@@ -414,8 +414,8 @@ def _statements(faults: Faults, policy: FailurePolicy, *, keyed_by_stream: bool)
             return row
 
     app = App("contract")
-    app.include(Moved, Statement)
-    return app, Statement
+    app.include(Moved, AccountMoves)
+    return app, AccountMoves
 
 
 async def _move(s: System, *amounts: int) -> None:
