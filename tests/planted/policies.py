@@ -8,6 +8,22 @@ BROKERS = "tests/relay/test_brokers.py::test_"
 
 FAULTS = [
     Mutant(
+        "an error of a handler's statement is its failure, although the policy names it as an outage",
+        "_subscriptions/lane_worker.py",
+        "outage-of-a-statement-is-a-failure",
+        "return await self._apply(events, Outcome(0, error=RuntimeError(str(type(result)))))",
+        "tests/subscriptions/test_failing.py::"
+        "test_error_of_a_statement_that_the_policy_names_as_an_outage_counts_no_attempt[sqlite]",
+    ),
+    Mutant(
+        "an event whose key is found at last is published by each range",
+        "_delivery/relay/relay.py",
+        "event-without-key-published-by-each-range",
+        "if context.failed_key not in (None, key):",
+        "tests/relay/test_failing_functions.py::"
+        "test_event_whose_key_is_found_at_last_is_published_by_the_range_of_the_key[False]",
+    ),
+    Mutant(
         "a read that depends on a parked key says that it has waited",
         "_errors.py",
         "parked-read-says-that-it-has-waited",

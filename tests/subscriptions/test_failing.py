@@ -174,6 +174,28 @@ async def test_event_that_no_process_can_handle_is_reported_by_old_process(old: 
     assert status.position < result.position
 
 
+async def test_error_of_a_statement_that_the_policy_names_as_an_outage_counts_no_attempt(url: str) -> None:
+    app = deployed()
+
+    @app.on(ChangeRequested)
+    def change(event: ChangeRequested, ctx: fait.Context) -> None:
+        ctx.execute(event.sql)
+
+    @app.on(Moved, on_failure=fait.FailurePolicy(attempts=1, outages=lambda error: "later" in str(error)))
+    def note(event: Moved, ctx: fait.Context) -> None:
+        ctx.execute("INSERT INTO later VALUES (1)")
+
+    async with app.open(url) as s:
+        await s.publish(Moved(7), stream="parcel-1")
+        async with asyncio.timeout(30):
+            while not (await status_of(s, "note")).outage:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        await s.publish(ChangeRequested("CREATE TABLE later (number INTEGER)"), stream="change-1")
+        await s.settle(timeout_s=30)
+
+        assert await s.store.failures.failures() == []
+
+
 async def test_row_refused_by_an_added_constraint_is_parked_and_redriven(url: str) -> None:
     app = deployed(Moves)
 
@@ -187,7 +209,7 @@ async def test_row_refused_by_an_added_constraint_is_parked_and_redriven(url: st
         )
         await s.get(Moves, "1", after=await s.publish(Moved(7), stream="parcel-1"))
         result = await s.publish(Moved(7), stream="parcel-2")
-        with pytest.raises(fait.Stale, match=r"parked; .*UsageError: a constraint or trigger \(unique.*'moves'"):
+        with pytest.raises(fait.Stale, match=r"parked since .*UsageError: a constraint or trigger \(unique.*'moves'"):
             await s.get(Moves, "2", after=result, timeout_s=30)
         assert [row.parcel for row in await s.find(Moves)] == ["1"]
 

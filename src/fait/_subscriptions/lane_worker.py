@@ -339,6 +339,7 @@ class LaneWorker:
             work = self._work(finished, rest, outcome, failed)
             result = await self._record(work, events if finished else ())
             if isinstance(result, Exception):  # of the only event
+                # fault: outage-of-a-statement-is-a-failure
                 return await self._apply(events, Outcome(0, error=result))
             if result != "recorded":
                 return events

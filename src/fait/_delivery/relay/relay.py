@@ -164,6 +164,7 @@ class Relay:
         except Exception as error:
             return _NotEncoded(error, "any_key")
         # The function of the app may have failed when the event was taken up. So it can belong to another range.
+        # fault: event-without-key-published-by-each-range
         # fault: events-of-other-keys-redriven
         if not context.is_concerned(key):
             return None
