@@ -31,6 +31,7 @@ __all__ = ["PolicyContract", "eventually"]
 
 THRICE: Final = FailurePolicy(initial_s=0.005, max_s=0.01, attempts=3)
 TOPIC: Final = "moves"
+ERROR_TEXT: Final = "the text of an error"
 SETTLE_S: Final = 30.0
 """Timeout for all events to be handled, in seconds."""
 
@@ -68,7 +69,7 @@ class Faults:
             if (account, amount) in self.outages and self.attempts[account, amount] <= 3:
                 raise ServiceDown
             if (account, amount) not in self.outages and self.attempts[account, amount] <= self.times:
-                raise ValueError("secret of ada")
+                raise ValueError(ERROR_TEXT)
 
 
 class PolicyContract(ProcessorContract):
@@ -100,7 +101,7 @@ class PolicyContract(ProcessorContract):
             [failure] = await s.store.failures.failures()
 
             assert (failure.attempts, failure.key) == (3, "move-a" if keyed_by_stream else '"a"')
-            assert "ada" not in f"{failure}"
+            assert ERROR_TEXT not in f"{failure}"
             assert await _amounts(s, model) == {"a": "1", "b": "1 2 3"}
 
     @pytest.mark.parametrize("keyed_by_stream", [True, False])
