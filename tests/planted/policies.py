@@ -8,6 +8,20 @@ BROKERS = "tests/relay/test_brokers.py::test_"
 
 FAULTS = [
     Mutant(
+        "a rebuild ends while a key is retried",
+        "_tools/cli/rebuild.py",
+        "rebuild-ends-before-the-last-attempt",
+        "if position >= head:",
+        "tests/tools/test_rebuild.py::test_rebuild_waits_for_the_last_attempt_and_succeeds_without_what_is_skipped",
+    ),
+    Mutant(
+        "a rebuild waits forever when its policy pauses the read model",
+        "_tools/cli/rebuild.py",
+        "paused-rebuild-waits",
+        "if group.run.error is not None:",
+        "tests/tools/test_rebuild.py::test_rebuild_whose_policy_pauses_the_read_model_is_an_error",
+    ),
+    Mutant(
         "an error of a handler's statement is its failure, although the policy names it as an outage",
         "_subscriptions/lane_worker.py",
         "outage-of-a-statement-is-a-failure",

@@ -15,7 +15,7 @@ from typing import Self
 
 import fait
 
-class Total(fait.ReadModel, key="id", version={version}):
+class Total(fait.ReadModel, key="id", version={version}, on_failure=fait.FailurePolicy({policy})):
     id: str
     total: int
 
@@ -38,9 +38,9 @@ def version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., st
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
 
-    def write(number: int, factor: object) -> str:
+    def write(number: int, factor: object, policy: str = "attempts=1") -> str:
         name = f"app_{tmp_path.name}_{number}"
-        (tmp_path / f"{name}.py").write_text(APP.format(version=number, factor=factor))
+        (tmp_path / f"{name}.py").write_text(APP.format(version=number, factor=factor, policy=policy))
         return f"{name}:app"
 
     return write
@@ -95,6 +95,26 @@ def test_keys_that_the_fold_fails_on_are_an_error(
     assert "fait parked show total --store" in result.stderr
     others = [] if factor == "1 // 0" else [(id, sum(range(int(id), 90, 3))) for id in "02"]
     assert totals(store) == others
+
+
+def test_rebuild_waits_for_the_last_attempt_and_succeeds_without_what_is_skipped(
+    run: Run, store: str, version: Callable[..., str]
+) -> None:
+    policy = "initial_s=0.2, max_s=0.2, attempts=2, then='skip'"
+    result = run("rebuild", "total", "-s", store, "--app", version(1, "1 // (event.data['n'] != 88)", policy))
+
+    assert (result.exit_code, totals(store)) == (0, [("0", 1305), ("1", 1335 - 88), ("2", 1365)]), result.stderr
+
+
+def test_rebuild_whose_policy_pauses_the_read_model_is_an_error(
+    run: Run, store: str, version: Callable[..., str]
+) -> None:
+    app = version(1, "1 // (event.data['n'] != 88)", "attempts=1, then='stop'")
+    result = run("rebuild", "total", "-s", store, "--app", app)
+
+    assert result.exit_code == 1
+    assert "rebuild of total was paused after position" in result.stderr
+    assert "Cause: builtins.ZeroDivisionError at " in result.stderr
 
 
 def test_unknown_read_model_is_rejected(run: Run, store: str, version: Callable[..., str], tmp_path: Path) -> None:

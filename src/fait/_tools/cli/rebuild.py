@@ -62,12 +62,18 @@ async def _wait_until_caught_up(system: System, name: str) -> int:
             ranges = await system.store.leases.ranges(name)
             position = min((each.position for each in ranges), default=0)  # the failures up to it are stored with it
             meter.update(position, position)
-            if position >= head:
+            failures = await system.store.failures.failures(name)
+            # fault: rebuild-ends-before-the-last-attempt
+            if position >= head and all(each.state == "parked" for each in failures):
                 return head
-            if group.error is not None and group.state in ("failing", "paused"):  # not only some keys
+            # fault: paused-rebuild-waits
+            if group.state == "paused" or group.run.error is not None:  # not only some keys
+                causes = [f"{each.error_type} at {each.location}" for each in failures]
+                cause = group.error_text or "".join(causes[:1]) or "it was paused; see fait actions"
                 raise CommandFailed(
-                    f"rebuild of {name} failed after position {position:,} of {head:,}; its table is incomplete. Fix "
-                    f"the cause and run the same command again. Cause: {group.error_text}"
+                    f"rebuild of {name} {'was paused' if group.state == 'paused' else 'failed'} after position "
+                    f"{position:,} of {head:,}; its table is incomplete. Fix the cause and run the same command again. "
+                    f"Cause: {cause}"
                 ) from group.cause
             await asyncio.sleep(_POLL_INTERVAL_S)
 
