@@ -347,11 +347,7 @@ class LaneWorker:
                 await self._follow_up(work, failed)
                 left = {each.position for each in (*work.events, *work.set_aside)}
                 rest = [each for each in rest if each.position not in left]
-        if error is None:
-            return rest
-        if self._retries.must_wait(outcome, error):
-            raise error
-        if not await self._skips_without_key(rest[0], error):
+        if error is None or not await self._skips_without_key(outcome, error, rest[0]):
             return rest
         return rest[1:] if await self._record(JobResult(rest[:1]), ()) == "recorded" else rest
 
@@ -485,15 +481,13 @@ class LaneWorker:
 
     # Failures
 
-    async def _skips_without_key(self, event: RecordedEvent, error: Exception) -> bool:
+    async def _skips_without_key(self, outcome: Outcome, error: Exception, event: RecordedEvent) -> bool:
         """Whether an event is skipped of which any key may be concerned; raise the error if all must wait for it."""
-        if await self._retries.skips_without_key(event, error):
-            return True
-        if not self._retries.pause:
-            raise error
-        self.error = error
-        self.lose_lease(self._retries.pause)
-        return False
+        is_skipped = await self._retries.skips_without_key(outcome, error, event)
+        if self._retries.pause:
+            self.error = error
+            self.lose_lease(self._retries.pause)
+        return is_skipped
 
     async def _follow_up(self, work: JobResult, failed: Sequence[FailedKey]) -> None:
         """Do what follows the recorded failures of live events."""
@@ -572,9 +566,8 @@ class LaneWorker:
             # fault: event-without-key-parks-another
             if result is not outcome.error or self._retries.key_to_fail(outcome, result, events[0]) is not None:
                 await self._fail_again(failure, FailedKey(failure.key, events[0], result))
-            elif await self._skips_without_key(events[0], result):
-                new = replace(failure, state="redriving", next_position=events[0].position + 1)
-                await self._change(failure, new)
+            elif await self._skips_without_key(outcome, result, events[0]):
+                await self._change(failure, replace(failure, state="redriving", next_position=events[0].position + 1))
 
     async def _fail_again(self, failure: KeyFailure, failed: FailedKey) -> None:
         """Record that the first event of a key with a failure has failed."""

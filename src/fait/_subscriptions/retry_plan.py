@@ -110,21 +110,26 @@ class RetryPlan:
         self._count_in_a_row(failed)
         return action
 
-    async def skips_without_key(self, event: RecordedEvent, error: Exception) -> bool:
-        """Decide what follows an error of an event whose key is unknown, and log it or pause the subscription.
-
-        No key can be parked: the event may be of any.
+    async def skips_without_key(self, outcome: Outcome, error: Exception, event: RecordedEvent) -> bool:
+        """Decide what follows an error that concerns no certain key. None can be parked, as it may be any.
 
         Returns:
-            Whether the event is skipped. If it is not, the whole subscription waits.
+            Whether the event is skipped. If it is not, the subscription is paused.
+
+        Raises:
+            Exception: the error, if the whole subscription waits for the next attempt.
         """
+        if self.must_wait(outcome, error):
+            raise error
         attempt = self._run.count_without_key(self._lane.lease.key, event, error)
         action = self._action(error, attempt)
         if action == "skip":
             self._log(event, error, action, 0, attempt)
-        if action == "stop":
+        elif action == "stop":
             await self._stop(event, error)
         # fault: event-without-key-never-skipped
+        if action not in ("skip", "stop"):
+            raise error
         return action == "skip"
 
     def _action(self, error: Exception, attempt: int) -> FailureAction:
