@@ -1,4 +1,4 @@
-"""Functions of an app that fail now and then, on each broker: what a relay publishes is still complete and in order."""
+"""Functions of an app that fail now and then: what a relay publishes is still complete and in order."""
 
 import asyncio
 import random
@@ -42,11 +42,11 @@ def key_of(event: Any) -> str:
 
 @pytest.mark.parametrize("has_key", [False, True])
 async def test_relay_whose_functions_fail_at_random_publishes_each_event_once_and_in_order(
-    any_broker: TestedBroker, store_url: Callable[[str], str], has_key: bool
+    memory_broker: TestedBroker, store_url: Callable[[str], str], has_key: bool
 ) -> None:
     url, functions = store_url("sqlite"), Functions()
     app = relay_app(
-        any_broker.url, topic=functions.topic, key=functions.key if has_key else None, on_failure=ENDLESS
+        memory_broker.url, topic=functions.topic, key=functions.key if has_key else None, on_failure=ENDLESS
     )  # fmt: skip
     async with app.open(url, lease_s=0.4) as first:
         await append(first, 100, keys=40)
@@ -60,7 +60,7 @@ async def test_relay_whose_functions_fail_at_random_publishes_each_event_once_an
         await first.wait(timeout_s=30)
         key = (lambda each: key_of(each.event)) if has_key else (lambda each: each.stream)
 
-        assert problems(await recorded(first, key), await any_broker.arrived(), repeats=any_broker.repeats) == []
+        assert problems(await recorded(first, key), await memory_broker.arrived(), repeats=memory_broker.repeats) == []
         assert await first.store.failures.failures() == []
 
 
