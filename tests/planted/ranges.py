@@ -6,6 +6,13 @@ MOVES = "tests/subscriptions/test_range_moves.py::test_"
 
 FAULTS = [
     Mutant(
+        "a key that has failed delays a merge",
+        "_subscriptions/lane_worker.py",
+        "failed-key-delays-a-merge",
+        "job = self._due_job() if self._retries.due else None",
+        "tests/subscriptions/test_range_moves.py::test_key_that_has_failed_does_not_delay_a_merge",
+    ),
+    Mutant(
         "a lost lease splits a range",
         "_store/sqlite/sql/insert_upper_half.sql",
         "stale-lease-splits",

@@ -41,12 +41,12 @@ def key_of(event: Any) -> str:
 
 
 @pytest.mark.parametrize("has_key", [False, True])
-async def test_relay_whose_functions_fail_at_random_publishes_each_event_once_and_in_order(
-    memory_broker: TestedBroker, store_url: Callable[[str], str], has_key: bool
+async def test_relay_whose_functions_fail_at_random_publishes_each_event_in_order(
+    any_broker: TestedBroker, store_url: Callable[[str], str], has_key: bool
 ) -> None:
     url, functions = store_url("sqlite"), Functions()
     app = relay_app(
-        memory_broker.url, topic=functions.topic, key=functions.key if has_key else None, on_failure=ENDLESS
+        any_broker.url, topic=functions.topic, key=functions.key if has_key else None, on_failure=ENDLESS
     )  # fmt: skip
     async with app.open(url, lease_s=0.4) as first:
         await append(first, 100, keys=40)
@@ -60,7 +60,8 @@ async def test_relay_whose_functions_fail_at_random_publishes_each_event_once_an
         await first.wait(timeout_s=30)
         key = (lambda each: key_of(each.event)) if has_key else (lambda each: each.stream)
 
-        assert problems(await recorded(first, key), await memory_broker.arrived(), repeats=memory_broker.repeats) == []
+        # A message that is tried again is repeated if it was not recorded, on each broker.
+        assert problems(await recorded(first, key), await any_broker.arrived(), repeats=True) == []
         assert await first.store.failures.failures() == []
 
 

@@ -1,7 +1,7 @@
 """What a change of the ranges of a subscription does to calls that run, and what it costs when nothing can be done."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -9,12 +9,15 @@ import pytest
 
 import fait
 from fait._events.append import PAGE_SIZE
+from fait._events.envelope import RecordedEvent
+from fait._store.open import open_store
 from fait._store.ports.leases import Worker
-from fait._store.ports.registrations import SLOTS, slot_of
+from fait._store.ports.registrations import SLOTS, RangeKey, slot_of
 from fait._store.ports.unit_of_work import RangeMove, UnitOfWork
 from fait._subscriptions import processor_group
-from fait.testing.contract.processors import until
-from fait.testing.contract.store import START
+from fait._subscriptions.subscription import Outcome, ProcessingContext, SubscriptionDefinition
+from fait.testing.contract.processors import PositionRecorder, register_recorder, running_group, until
+from fait.testing.contract.store import START, added, new, write
 from fait.testing.contract.turns import let_readers_wait
 from tests.subscriptions.stepped_clock import SteppedClock, pass_time_until
 
@@ -112,6 +115,34 @@ async def test_call_that_waits_for_others_is_not_begun_after_the_lease_may_have_
         release.set()
         await until(lambda: not runner.groups["slow"].run.calls._waiters)
         assert len(calls) == 1
+
+
+class NeverRetried(PositionRecorder):
+    """A recorder that fails at the first event, and then waits for something that does not happen."""
+
+    definition = SubscriptionDefinition(
+        "recorder", "reactor", ("wanted",), policy=fait.FailurePolicy(initial_s=0, attempts=None)
+    )
+
+    async def handle(self, events: Sequence[RecordedEvent], context: ProcessingContext) -> Outcome:
+        await asyncio.sleep(0)
+        if context.failed_key is not None:
+            return Outcome(0)
+        raise ValueError
+
+
+async def test_key_that_has_failed_does_not_delay_a_merge() -> None:
+    store = await open_store("memory:")
+    await register_recorder(store)
+    await added(store.log, write("a", [new("wanted")]))
+    async with running_group(NeverRetried(), store) as group:
+        await until(lambda: group.state == "failing")
+
+        async with asyncio.timeout(10):
+            lease = await group._drain(RangeKey("recorder"), at=1)
+
+    await store.close()
+    assert lease is not None
 
 
 async def test_worker_asks_rarely_for_the_ranges_of_a_paused_subscription(url: str) -> None:

@@ -186,7 +186,7 @@ class LaneWorker:
 
     def _due_in_s(self) -> float | None:
         now, times = self._run.clock.monotonic(), list[float]()
-        if len(self._jobs) < self._definition.concurrency and self._run.is_alive():
+        if len(self._jobs) < self._definition.concurrency and self._run.is_alive() and not self._stopped:
             times = [max(0.0, at - now) for key, at in self._retries.due.items() if not self.lane.is_busy(key)]
         if (checkpoint := self._checkpoint_due_in_s()) is not None:
             times.append(checkpoint)
@@ -287,7 +287,9 @@ class LaneWorker:
         if self._live_is_next and (job := self.lane.next_job(self._limit)) is not None:
             self._live_is_next = False
             return job
-        job = self._due_job() if self._retries.due else None
+        # A key that has failed does not delay a merge: it may need events that are read only after that.
+        # fault: failed-key-delays-a-merge
+        job = self._due_job() if self._retries.due and not self._stopped else None
         self._live_is_next = job is not None
         return job or self.lane.next_job(self._limit)
 
