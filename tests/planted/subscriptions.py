@@ -14,6 +14,20 @@ TEXT = "tests/subscriptions/test_error_text.py::test_"
 
 FAULTS = [
     Mutant(
+        "an error without a place is shown with an empty one",
+        "_store/overview.py",
+        "place-of-an-error-not-known",
+        'return f"{error_type} at {location}"',
+        "tests/tools/test_status.py::test_error_without_a_place_is_shown_without_one[sqlite]",
+    ),
+    Mutant(
+        "the status of a worker that waits after an error that is not stored does not say where it is",
+        "_tools/cli/status.py",
+        "error-in-a-log-not-named",
+        'return ""',
+        "tests/tools/test_status.py::test_status_names_the_log_of_a_worker_whose_error_is_not_stored[sqlite]",
+    ),
+    Mutant(
         "a worker waits for a hung call in a thread before it ends",
         "_tools/cli/run.py",
         "hung-call-keeps-the-process",
