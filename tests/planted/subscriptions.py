@@ -14,6 +14,13 @@ TEXT = "tests/subscriptions/test_error_text.py::test_"
 
 FAULTS = [
     Mutant(
+        "a worker that begins is shown as one that other workers leave nothing to",
+        "_tools/cli/run.py",
+        "starting-worker-shown-as-standby",
+        "is_starting = False",
+        "tests/tools/test_run.py::test_worker_that_still_owns_nothing_at_the_second_look_is_on_standby",
+    ),
+    Mutant(
         "an error without a place is shown with an empty one",
         "_store/overview.py",
         "place-of-an-error-not-known",
