@@ -16,8 +16,15 @@ from uuid import UUID, uuid5
 import msgspec
 import redis
 
-JOBS = {"send-invoice": ("shop.invoice-requested", "order")}
-"""For each name of jobs: the type of the event, and the field of the data that names its stream."""
+
+class SendInvoice(msgspec.Struct, forbid_unknown_fields=True):
+    """The fields of the event, as its class declares them."""
+
+    order: str
+
+
+JOBS = {"send-invoice": ("shop.invoice-requested", "order", SendInvoice)}
+"""For each name of jobs: the type of the event, the field of the data that names its stream, and all fields."""
 
 PREFIX = "bull"
 IDS = UUID("6f0d9a3e-58c5-4d0c-8d43-6d2f2a1c7be1")
@@ -85,6 +92,8 @@ def job_ids(client: Any, queue: str, state: str) -> list[str]:
 
 def line_of(client: Any, queue: str, state: str, id: str) -> bytes:
     fields = {name.decode(): value.decode() for name, value in client.hgetall(f"{PREFIX}:{queue}:{id}").items()}
+    if (scheduler := fields.get("rjk")) is not None:
+        raise NotExported(f"job {id}: the scheduler {scheduler!r} has added it, and fait has none: see its guide")
     try:
         job = msgspec.convert(fields, Job, strict=False)
         msgspec.json.decode(job.opts, type=Options)
@@ -93,10 +102,12 @@ def line_of(client: Any, queue: str, state: str, id: str) -> bytes:
         raise NotExported(f"job {id}: {error}") from None
     if job.name not in JOBS:
         raise NotExported(f"job {id}: its name {job.name!r} is not in JOBS")
-    type, field = JOBS[job.name]
-    if not isinstance(data.get(field), str | int):
-        raise NotExported(f"job {id}: its data has no {field!r} that can name a stream")
-    line: dict[str, Any] = {"id": uuid5(IDS, f"{PREFIX}:{queue}:{id}"), "stream": f"{field}-{data[field]}"}
+    type, field, record = JOBS[job.name]
+    try:
+        name = getattr(msgspec.convert(data, record), field)
+    except msgspec.ValidationError as error:
+        raise NotExported(f"job {id}: its data is not that of the event: {error}") from None
+    line: dict[str, Any] = {"id": uuid5(IDS, f"{PREFIX}:{queue}:{id}"), "stream": f"{field}-{name}"}
     line |= {"type": type, "time": moment(job.timestamp), "bullmq": f"{queue} {id} {state}"}
     if state == "delayed":
         line["due"] = moment(int(client.zscore(f"{PREFIX}:{queue}:delayed", id)) // 4096)

@@ -17,8 +17,15 @@ from uuid import UUID
 import msgspec
 import redis
 
-TASKS = {"send_invoice": ("shop.invoice-requested", "order", ["order"])}
-"""For each name of tasks: the type of the event, the argument that names its stream, and all arguments in order."""
+
+class SendInvoice(msgspec.Struct, forbid_unknown_fields=True):
+    """The arguments of the task in order, with the types of the event's fields."""
+
+    order: str
+
+
+TASKS = {"send_invoice": ("shop.invoice-requested", "order", SendInvoice)}
+"""For each name of tasks: the type of the event, the argument that names its stream, and all arguments."""
 
 PRIORITY_STEPS = (0, 3, 6, 9)  # priority_steps in the setting broker_transport_options
 
@@ -96,13 +103,15 @@ def line_of(number: int, encoded: bytes, time: str) -> dict[str, Any]:
     task = f"message {number}, task {message.headers.id}"
     if message.headers.task not in TASKS:
         raise NotExported(f"{task}: its name {message.headers.task!r} is not in TASKS")
-    type, field, names = TASKS[message.headers.task]
-    data = dict(zip(names, args, strict=False)) | kwargs
-    if len(data) != len(args) + len(kwargs) or not {*data} <= {*names}:
+    type, field, record = TASKS[message.headers.task]
+    data = dict(zip(record.__struct_fields__, args, strict=False)) | kwargs
+    if len(data) != len(args) + len(kwargs):
         raise NotExported(f"{task}: its arguments are not those in TASKS")
-    if not isinstance(data.get(field), str | int):
-        raise NotExported(f"{task}: it has no argument {field!r} that can name a stream")
-    line = {"id": message.headers.id, "stream": f"{field}-{data[field]}", "type": type, "time": time, "data": data}
+    try:
+        name = getattr(msgspec.convert(data, record), field)
+    except msgspec.ValidationError as error:
+        raise NotExported(f"{task}: its arguments are not those of the event: {error}") from None
+    line = {"id": message.headers.id, "stream": f"{field}-{name}", "type": type, "time": time, "data": data}
     return line | ({"due": message.headers.eta} if message.headers.eta else {})
 
 

@@ -490,6 +490,16 @@ async def test_check_finds_arguments_that_lose_messages(
     assert unknown == ({"policies", "persistence"} if is_stream else {"policies"})
 
 
+async def test_check_says_nothing_of_the_persistence_of_queues_of_another_type(opened: Opened) -> None:
+    await opened.queue(0, {"x-queue-type": "stream"})
+
+    findings = await (await opened.broker()).check(Topology({opened.topic: 1}), create=False)
+
+    assert {each.name.split()[0]: each.status for each in findings} == {
+        "topic": "ok", "queues": "problem", "deletion": "ok", "policies": "unknown",
+    }  # fmt: skip
+
+
 async def test_check_finds_a_queue_that_is_not_durable_behind_others(opened: Opened) -> None:
     await opened.broker(lanes=2)
     await opened.queue(1, None)

@@ -297,6 +297,13 @@ FAULTS = [
         f"{RABBITMQ}queue_with_single_active_consumer_has_no_consumer_without_order",
     ),
     Mutant(
+        "messages of a RabbitMQ stream are called flushed, if the URL is that of queues",
+        "_delivery/brokers/rabbitmq/settings.py",
+        "persistence-of-another-type",
+        "if False:",
+        f"{RABBITMQ}check_says_nothing_of_the_persistence_of_queues_of_another_type",
+    ),
+    Mutant(
         "limits of RabbitMQ queues are not reported",
         "_delivery/brokers/rabbitmq/settings.py",
         "limits-of-queues-ignored",

@@ -226,6 +226,13 @@ FAULTS = [
         f"{LOST}key_that_was_parked_in_the_lost_part_is_published_with_all_others",
     ),
     Mutant(
+        "a worker does not notice a rewind, and waits until its delay is over",
+        "_subscriptions/processor_group.py",
+        "repaired-outage-waited-for",
+        "if False:",
+        f"{LOST}rewind_ends_the_delay_of_a_waiting_worker",
+    ),
+    Mutant(
         "redriven messages that are lost are not redriven again",
         "_delivery/relay/rewind.py",
         "lost-redrive-forgotten",

@@ -11,6 +11,14 @@ FAULTS = [
         "tests/test_telemetry.py::test_outage_of_a_consumer_is_measured_and_its_lag_is_not",
     ),
     Mutant(
+        "a connection that could not be put into WAL mode stays open, and its file cannot be opened again",
+        "_store/sqlite/connection.py",
+        "unusable-connection-left-open",
+        "pass",
+        "tests/docs/test_coming_from_guides.py"
+        "::test_store_in_a_busy_file_on_sqlite_fails_and_is_created_later_in_wal_mode",
+    ),
+    Mutant(
         "a repetition of an append is counted again",
         "_observation.py",
         "repeated-append-counted",

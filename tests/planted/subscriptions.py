@@ -14,6 +14,27 @@ TEXT = "tests/subscriptions/test_error_text.py::test_"
 
 FAULTS = [
     Mutant(
+        "a worker that begins is shown as one that other workers leave nothing to",
+        "_tools/cli/run.py",
+        "starting-worker-shown-as-standby",
+        "is_starting = False",
+        "tests/tools/test_run.py::test_worker_that_still_owns_nothing_at_the_second_look_is_on_standby",
+    ),
+    Mutant(
+        "an error without a place is shown with an empty one",
+        "_store/overview.py",
+        "place-of-an-error-not-known",
+        'return f"{error_type} at {location}"',
+        "tests/tools/test_status.py::test_error_without_a_place_is_shown_without_one[sqlite]",
+    ),
+    Mutant(
+        "the status of a worker that waits after an error that is not stored does not say where it is",
+        "_tools/cli/status.py",
+        "error-in-a-log-not-named",
+        'return ""',
+        "tests/tools/test_status.py::test_status_names_the_log_of_a_worker_whose_error_is_not_stored[sqlite]",
+    ),
+    Mutant(
         "a worker waits for a hung call in a thread before it ends",
         "_tools/cli/run.py",
         "hung-call-keeps-the-process",

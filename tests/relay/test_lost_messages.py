@@ -113,6 +113,30 @@ async def test_relay_stops_at_lost_messages_and_publishes_them_again_after_a_rew
     assert again == []
 
 
+async def test_rewind_ends_the_delay_of_a_waiting_worker(
+    memory_broker: TestedBroker, store_url: Callable[[str], str], tmp_path: Path
+) -> None:
+    url, app = store_url("sqlite"), relay_app(memory_broker.url)
+    memory_broker.save(tmp_path / "saved")
+    async with app.open(url) as system:
+        await append(system, 5)
+        await until_published(system, memory_broker)
+    memory_broker.lose(tmp_path / "saved")
+    async with app.open(url) as system:
+        run = system._subscription_runner.groups[NAME].run
+        run._outages = 50  # it waits for up to 30 s already
+        await append(system, 5, start=5)
+        await until(lambda: has_lost(system))
+        await until(lambda: is_resting(system))
+        run.rests_until += 3600
+        await rewind(system, app)
+        await until_published(system, memory_broker)
+
+
+async def is_resting(system: fait.System) -> bool:
+    return system._subscription_runner.groups[NAME].rests
+
+
 @pytest.mark.parametrize("backend", ["sqlite", "postgres"])
 @pytest.mark.parametrize("is_split", [False, True])
 async def test_rewind_publishes_no_event_from_before_the_relay_began(

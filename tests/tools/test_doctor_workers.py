@@ -105,6 +105,7 @@ async def test_worker_that_waits_before_it_tries_again_is_named(run: Run, url: s
         await until_it_waits(s.store)
         resumed = await asyncio.to_thread(run, "resume", "invoice", "-s", url)
         outage = await problems_of(run, url, "subscription invoice")
+        s._subscription_runner.groups["invoice"].run.is_reported = False  # as of an error of the store
         await forget_outage(s.store)
         detail, advice = await problems_of(run, url, "subscription invoice")
         [overview] = await read_overviews(s.store)
@@ -141,7 +142,7 @@ async def until_it_waits(store: Store) -> None:
 
 
 async def forget_outage(store: Store) -> None:
-    """Record nothing, as a rewind may do: this removes the outage."""
+    """Record nothing: this removes the outage."""
     registration = await store.registrations.registration("invoice")
     assert registration is not None
     async with take_over(store, registration) as [lease]:

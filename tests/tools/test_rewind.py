@@ -9,8 +9,9 @@ from uuid import uuid4
 
 import pytest
 
+import fait
 from fait._store.sqlite.recorder import SqliteRecorder
-from tests.relay.published import MemoryUnderTest, append
+from tests.relay.published import Counted, MemoryUnderTest, append
 from tests.tools.relayed_shop import app
 
 Run = Callable[..., Any]
@@ -108,13 +109,31 @@ def test_paused_subscription_is_refused_before_the_question(
     ]
 
 
-@pytest.mark.parametrize(("name", "options"), [("unknown", ()), ("count", ("--accept-loss",))])
+@pytest.mark.parametrize(
+    ("name", "options", "reason"),
+    [
+        ("unknown", (), "no subscription 'unknown'"),
+        ("count", ("--accept-loss",), "--accept-loss is for relays"),
+        ("notify", (), "'notify' is a reactor, and only relays and consumers are rewound"),
+        ("relay-other", (), "--app must name the app 'other', which has the relay 'relay-other'"),
+    ],
+)
 def test_other_subscription_is_refused(
-    run: Run, store: str, broker: MemoryUnderTest, tmp_path: Path, name: str, options: tuple[str, ...]
+    run: Run, store: str, broker: MemoryUnderTest, tmp_path: Path, name: str, options: tuple[str, ...], reason: str
 ) -> None:
     asyncio.run(lose_five(store, broker, tmp_path))
+    asyncio.run(register_other(store, broker))
 
     result = run("rewind", name, *APP, "-s", store, *options)
 
     assert result.exit_code != 0
     assert "Nothing was changed" in result.stderr
+    assert reason in result.stderr
+
+
+async def register_other(store: str, broker: MemoryUnderTest) -> None:
+    other = fait.App("other")
+    other.on(Counted, name="notify")(print)
+    other.relay(Counted, to=broker.url, topic="orders", name="relay-other")
+    async with other.open(store, run="elsewhere"):
+        pass

@@ -215,7 +215,7 @@ async def test_each_outage_is_one_line_and_the_status_is_reported_again_only_if_
 @pytest.mark.parametrize(
     ("status", "shown"),
     [
-        (fait.SubscriptionStatus("send", "waiting", 0, 4, None), "standby"),
+        (fait.SubscriptionStatus("send", "waiting", 0, 4, None), "starting"),
         (fait.SubscriptionStatus("send", "catching_up", 0, 4, None), "catching up"),
         (fait.SubscriptionStatus("send", "failing", 0, 4, None, outage=True), "waiting"),
         (fait.SubscriptionStatus("send", "failing", 0, 0, None, retrying=1), "live, retrying 1 key"),
@@ -239,11 +239,31 @@ async def test_worker_prints_states_in_the_words_of_fait_status(
     assert json.loads(printed.out)["state"] == shown.partition(",")[0]
 
 
+async def test_worker_that_still_owns_nothing_at_the_second_look_is_on_standby(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("fait._tools.cli.run._POLL_INTERVAL_S", 0)
+    waiting = [fait.SubscriptionStatus("send", "waiting", 0, 4, None)]
+
+    with suppress(asyncio.CancelledError):
+        await report_changes(FlakySystem(waiting, waiting, waiting), as_json=False)  # type: ignore[arg-type]
+
+    assert capsys.readouterr().err.splitlines() == [f"send: {each} at position 0" for each in ("starting", "standby")]
+
+
 async def test_words_of_a_worker_are_those_of_the_guide() -> None:
     guide = (Path(__file__).parents[2] / "docs" / "parked.md").read_text("utf-8")
     documented = set(re.findall(r"^\| ([a-z ]+?)(?: n keys)? \|", guide, re.MULTILINE))
 
-    assert {*get_args(ObservedState), "standby", "retrying", "parked", "requested", "no heartbeat"} == documented
+    assert {
+        *get_args(ObservedState),
+        "starting",
+        "standby",
+        "retrying",
+        "parked",
+        "requested",
+        "no heartbeat",
+    } == documented
 
 
 def test_missing_app_exits_with_2(tmp_path: Path) -> None:

@@ -11,12 +11,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 import fait
 from fait._store.open import open_store
+from fait._store.ports.leases import Worker
 from fait._tools.cli.status import ProgressHistory, _look
+from tests.relay.published import MemoryUnderTest, Noted, relay_app, until
 from tests.tools.parked_shop import Paid, park, publish, shop_of
 
 Run = Callable[..., Any]
@@ -127,6 +130,30 @@ async def test_status_shows_an_outage_until_it_ends(run: Run, url: str) -> None:
     assert (status["error_type"], status["parked"], status["lag"] > 0) == ("fait.Unavailable", 0, True)
     assert status["failing_since"]
     assert "in call" not in status["owners"]
+
+
+async def test_status_names_the_log_of_a_worker_whose_error_is_not_stored(run: Run, url: str) -> None:
+    async with shop_of(print).open(url, run="elsewhere") as s:
+        await s.store.leases.heartbeat(Worker("w", app="shop", host="vm", pid=7, runs={"invoice": None}))
+
+        status = json.loads((await asyncio.to_thread(run, "status", "-s", url, "--json")).stdout)
+        table = (await asyncio.to_thread(run, "status", "-s", url)).stdout
+
+    assert (status["state"], status["waiting_workers"], status["error_type"]) == ("waiting", ["vm:7"], None)
+    assert table.rstrip().endswith("in the log of vm:7")
+
+
+async def test_error_without_a_place_is_shown_without_one(run: Run, url: str) -> None:
+    broker = MemoryUnderTest(f"memory:{uuid4().hex}")
+    await broker.prepare()
+    async with broker.limited(), relay_app(broker.url).open(url) as s:
+        await s.publish(Noted("x" * broker.limited_bytes), stream="note-1")
+        await until(s.store.failures.failures)
+
+    for command in ("status", "doctor"):
+        shown = (await asyncio.to_thread(run, command, "-s", url)).stdout
+        assert "fait.MessageRefused" in shown
+        assert "fait.MessageRefused at" not in shown
 
 
 def test_watch_shows_rate_and_ends_with_ctrl_c(url: str, tmp_path: Path) -> None:

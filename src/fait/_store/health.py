@@ -9,7 +9,7 @@ from typing import Final
 from fait._clock import SystemClock
 from fait._events.event import DEFAULT_RETENTION
 from fait._store.command_hint import command_hint
-from fait._store.overview import SubscriptionOverview, read_overviews, worker_name
+from fait._store.overview import SubscriptionOverview, error_with_place, read_overviews, worker_name
 from fait._store.ports.failures import Action, FailureState, KeyFailure
 from fait._store.ports.inbox import MAX_POSITION_JUMP, MAX_STORED_MESSAGES, PositionJump
 from fait._store.ports.leases import Outage, Range
@@ -86,7 +86,8 @@ def _find_waiting(name: str, progress: str, each: SubscriptionOverview) -> Findi
 
 
 def _describe_outage(outage: Outage) -> str:
-    return f"{outage.since:%Y-%m-%d %H:%M:%S}Z: {outage.error_type} at {outage.location}: {outage.error}"
+    error = error_with_place(outage.error_type, outage.location)
+    return f"{outage.since:%Y-%m-%d %H:%M:%S}Z: {error}: {outage.error}"
 
 
 def _find_no_worker(name: str, progress: str, each: SubscriptionOverview, redacted_url: str) -> Finding:
@@ -157,7 +158,7 @@ def _find_failed_keys(each: SubscriptionOverview, redacted_url: str) -> list[Fin
 
 def _describe_failures(failures: Sequence[KeyFailure]) -> str:
     """Return number, time and the most frequent cause of failures."""
-    causes = Counter(f"{each.error_type} at {each.location}" for each in failures)
+    causes = Counter(error_with_place(each.error_type, each.location) for each in failures)
     since = min(each.first_failed_at for each in failures)
     cause, count = causes.most_common(1)[0]
     share = "" if len(causes) == 1 else f" ({count:,} of them)"

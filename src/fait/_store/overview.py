@@ -20,7 +20,7 @@ from fait._store.ports.log import Log
 from fait._store.ports.registrations import Kind, RangeKey, Registration
 from fait._store.ports.store import Store
 
-__all__ = ["ObservedState", "SubscriptionOverview", "read_overviews", "worker_name"]
+__all__ = ["ObservedState", "SubscriptionOverview", "error_with_place", "read_overviews", "worker_name"]
 
 ObservedState = Literal["paused", "no worker", "idle", "waiting", "full", "catching up", "live"]
 """State of a subscription, as other processes see it.
@@ -184,6 +184,12 @@ def _overview(
         failures=tuple(each for each in failures if _belongs(each, registration)),
         head=head, oldest=oldest, stored=stored,
     )  # fmt: skip
+
+
+def error_with_place(error_type: str, location: str) -> str:
+    """Return the type of an error, and where it was raised if that is known."""
+    # fault: place-of-an-error-not-known
+    return f"{error_type} at {location}" if location else error_type
 
 
 def worker_name(registered: RegisteredWorker) -> str:

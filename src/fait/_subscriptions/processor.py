@@ -179,7 +179,7 @@ class Processor:
             reason = "its epoch ended while the subscription was running; open the app again"
             refusal = CheckpointMismatch(name, reason)
         if refusal is not None and type(refusal) is not type(run.error):
-            logger.warning("lease refused, waiting: subscription=%s error=%s", name, refusal)
+            logger.warning("subscription waits: subscription=%s error=%s", name, refusal)
             run.error = refusal
 
     async def _do_work(self) -> Step:
@@ -238,6 +238,7 @@ class Processor:
             return
         try:
             await run.store.leases.report(self.lease, run.describe_outage())
+            run.is_reported = True
         except StoreUnavailable as error:
             logger.info("failed to report an outage: subscription=%s error=%r", run.definition.name, error)
 

@@ -219,6 +219,7 @@ class ProcessorGroup:
         self.lease_expires_at = min((expires_at[each] for each in others if each in expires_at), default=0.0)
         if len(others) == len(ranges):
             self._follow_owners(ranges)
+        self._follow_operator(ranges)
         peers = self._peers(workers)
         self._counts.add(now, max(1, len(peers)))
         at_least, at_most = self._counts.ranges_to_split(now), self._counts.ranges_to_merge(now)
@@ -351,6 +352,13 @@ class ProcessorGroup:
             self.run.forget_outage()
         else:
             self.run.end_outage()
+
+    def _follow_operator(self, ranges: Sequence[Range]) -> None:
+        """Try again at once if a command such as `fait rewind` has removed what this process reported of its outage."""
+        is_removed = not any(each.health or each.heartbeat is not None for each in ranges)
+        # fault: repaired-outage-waited-for
+        if self.rests and self.run.is_reported and is_removed:
+            self.run.retry_at_once()
 
     # Start and end
 

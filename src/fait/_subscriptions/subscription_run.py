@@ -48,6 +48,7 @@ class SubscriptionRun:
         error: the error because of which processors wait, or were refused a lease; None if there is none.
         is_paused: whether a lease was refused because an operator has paused the subscription.
         rests_until: monotonic time before which this process takes no range, as it makes no progress.
+        is_reported: whether the health of a range says why this process waits.
         is_alive: returns whether the heartbeat of this worker is recent enough to begin a call.
     """
 
@@ -73,6 +74,7 @@ class SubscriptionRun:
         self.error: Exception | None = None
         self.is_paused = False
         self.rests_until = 0.0
+        self.is_reported = False
         self.is_alive: Callable[[], bool] = lambda: True
         self._numbers = count()
         self._began: dict[int, float] = {}  # monotonic times of the calls that run, the oldest one first
@@ -108,7 +110,7 @@ class SubscriptionRun:
 
     def begin_outage(self, error: Exception) -> float:
         """Take note of an error that is not that of an event. Returns after how many seconds to try again."""
-        self.error = error
+        self.error, self.is_reported = error, False
         self._outages += 1
         if self._outages == 1:
             self._outage_at = self.clock.now()
@@ -166,6 +168,10 @@ class SubscriptionRun:
     def forget_outage(self) -> None:
         """Take note that the outage concerns other workers now, which may still wait."""
         self.error, self._of_event, self._outages = None, None, 0
+
+    def retry_at_once(self) -> None:
+        """Take note that an operator may have removed the cause of the outage."""
+        self.rests_until, self.is_reported, self._outages = 0.0, False, 0
 
     def describe_outage(self) -> str:
         """Return the outage as JSON text, for other processes."""

@@ -119,24 +119,33 @@ def connect(
         )
     try:
         driver = apsw.Connection(path)
-        busy_handler = BusyHandler(busy_timeout_ms / 1000)
-        driver.set_busy_handler(busy_handler)
-        # Query plans must not depend on parameter values. Otherwise SQLite prepares many statements for each value.
-        driver.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
-        # A misspelled quoted identifier is an error, not a string literal.
-        driver.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
-        driver.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
-        connection = cast("SqliteConnection", driver)
-        if _set_wal_mode(connection, busy_handler) != "wal":
-            raise StoreUnavailable(
-                f"{path} cannot be put into WAL mode. SQLite requires a local file system for it, not a network "
-                "file system."
-            )
-        connection.pragma("synchronous", synchronous)
-        if sys.platform == "darwin":
-            connection.pragma("fullfsync", 1)
+        try:
+            return _configured(driver, path, synchronous, busy_timeout_ms)
+        except BaseException:
+            # fault: unusable-connection-left-open
+            driver.close()  # now: the traceback of the error refers to it
+            raise
     except apsw.Error as error:
         raise map_error(error, path) from error
+
+
+def _configured(driver: apsw.Connection, path: str, synchronous: Synchronous, busy_timeout_ms: int) -> SqliteConnection:
+    busy_handler = BusyHandler(busy_timeout_ms / 1000)
+    driver.set_busy_handler(busy_handler)
+    # Query plans must not depend on parameter values. Otherwise SQLite prepares many statements for each value.
+    driver.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
+    # A misspelled quoted identifier is an error, not a string literal.
+    driver.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
+    driver.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
+    connection = cast("SqliteConnection", driver)
+    if _set_wal_mode(connection, busy_handler) != "wal":
+        raise StoreUnavailable(
+            f"{path} cannot be put into WAL mode. SQLite requires a local file system for it, not a network "
+            "file system."
+        )
+    connection.pragma("synchronous", synchronous)
+    if sys.platform == "darwin":
+        connection.pragma("fullfsync", 1)
     return connection
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from fait._store.command_hint import command_hint
+from fait._store.overview import error_with_place
 from fait._store.ports.failures import REQUESTED, FailureRequest, KeyFailure
 from fait._store.ports.store import Store
 from fait._store.store_url import redacted_url
@@ -143,7 +144,7 @@ async def _wait(opened: Store, url: str, operation: Operation, failures: Sequenc
     if again:
         raise CommandFailed(
             f"{count_of(len(again), 'key')} of {operation.name} failed again: "
-            f"{', '.join(sorted({f'{each.error_type} at {each.location}' for each in again}))}"
+            f"{', '.join(sorted({error_with_place(each.error_type, each.location) for each in again}))}"
         )
 
 

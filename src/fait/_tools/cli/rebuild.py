@@ -9,6 +9,7 @@ import typer
 
 from fait._app import declarations_of
 from fait._store.command_hint import command_hint
+from fait._store.overview import error_with_place
 from fait._store.store_url import redacted_url
 from fait._subscriptions.registration import RegistrationChanges
 from fait._system import System, open_system
@@ -87,6 +88,6 @@ async def _check_failed_keys(system: System, name: str, position: int, store: st
         raise CommandFailed(
             f"rebuild of {name} reached position {position:,}, but {count_of(len(failures), 'key')} failed and the "
             f"rows of {'it' if len(failures) == 1 else 'them'} are missing or old. The first error is at position "
-            f"{first.next_position:,}: {first.error_type} at {first.location}. See all with: "
+            f"{first.next_position:,}: {error_with_place(first.error_type, first.location)}. See all with: "
             f"{command_hint(f'parked show {name}', redacted_url(store))}. Fix the cause and run the same command again"
         )

@@ -12,6 +12,7 @@ from fait._delivery.inbox.rewind import rewind_consumer
 from fait._delivery.relay.rewind import RelayRewind, rewind_relay
 from fait._errors import UsageError
 from fait._store.ports.inbox import LaneOffset
+from fait._store.ports.registrations import Registration
 from fait._subscriptions.takeover import refuse_paused
 from fait._tools.cli.operator import (
     ByOption,
@@ -92,7 +93,7 @@ async def rewind(
                 "lane", _READ_AGAIN, ("topic", "lane", "offset"),
             )  # fmt: skip
         else:
-            raise UsageError(f"the app has no relay or consumer {name!r} for this. Nothing was changed.")
+            raise _not_rewindable(name, registration, is_consumer=name in declarations.consumers)
         changes = await rewind.run(False)
         print_changes(changes, rewind.columns, as_json)
         if dry_run or not changes:
@@ -107,6 +108,18 @@ async def rewind(
         await opened.failures.record_action("rewind", name, details, operator_name(by), reason)
         await rewind.run(True)
         print_message(f"rewound: {name}. {await worker_advice(opened, name, store)}")
+
+
+def _not_rewindable(name: str, registration: Registration, *, is_consumer: bool) -> UsageError:
+    """Return why a subscription cannot be rewound as the options say."""
+    kind = registration.kind.replace("_", " ")
+    if is_consumer:
+        reason = "--accept-loss is for relays, and a consumer reads its topic again"
+    elif registration.kind in ("relay", "consumer"):
+        reason = f"--app must name the app {registration.app!r}, which has the {kind} {name!r}"
+    else:
+        reason = f"{name!r} is a {kind}, and only relays and consumers are rewound: to their broker, or in their topic"
+    return UsageError(f"{reason}. Nothing was changed.")
 
 
 def print_changes(changes: Sequence[RelayRewind] | Sequence[LaneOffset], columns: Sequence[str], as_json: bool) -> None:

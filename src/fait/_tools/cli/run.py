@@ -52,8 +52,8 @@ async def run(
     Several workers may run at the same time: they share the streams of each subscription, and take over those of a
     worker that fails. SIGINT (Ctrl-C) or SIGTERM stops the worker after the current batches, or after about ten
     seconds if a handler or the database does not respond; a second signal stops it immediately. Changes of a
-    subscription's state are printed to standard error, or with --json to standard output, in the words of fait status;
-    "standby": other workers have all of it.
+    subscription's state are printed to standard error, or with --json to standard output, in the words of fait status,
+    with two more: "starting", and "standby" while other workers have all of it.
 
     --rebuild, --renamed, --forget and --accept are for one start, by hand: a service that is restarted with them would
     do the same again.
@@ -111,10 +111,13 @@ async def report_changes(system: System, as_json: bool) -> None:
     while True:
         try:
             for status in await system.status():
-                current = (_word_of(status), status.retrying, status.parked, status.error_text)
+                # fault: starting-worker-shown-as-standby
+                is_starting = status.state == "waiting" and status.name not in reported
+                word = "starting" if is_starting else _word_of(status)
+                current = (word, status.retrying, status.parked, status.error_text)
                 if reported.get(status.name) != current:
                     reported[status.name] = current
-                    _print_status(status, as_json)
+                    _print_status(status, word, as_json)
             is_outage = False
         except StoreUnavailable as error:
             if not is_outage:
@@ -123,9 +126,9 @@ async def report_changes(system: System, as_json: bool) -> None:
         await asyncio.sleep(_POLL_INTERVAL_S)
 
 
-def _print_status(status: SubscriptionStatus, as_json: bool) -> None:
+def _print_status(status: SubscriptionStatus, state: str, as_json: bool) -> None:
     error, counts = status.error_text or None, {"retrying": status.retrying, "parked": status.parked}
-    state, keys = _word_of(status), ", ".join(keys_in_state(counts))
+    keys = ", ".join(keys_in_state(counts))
     if as_json:
         print_json({"subscription": status.name, "state": state, **counts, "position": status.position, "error": error})
         return
@@ -134,7 +137,7 @@ def _print_status(status: SubscriptionStatus, as_json: bool) -> None:
 
 
 def _word_of(status: SubscriptionStatus) -> str:
-    """Return the state as `fait status` calls it; "standby": other workers run it, or none yet."""
+    """Return the state as `fait status` calls it; "standby": other workers run it."""
     if status.state != "failing":
         return _WORDS.get(status.state, status.state)
     # fault: outage-of-a-worker-shown-as-live

@@ -11,7 +11,7 @@ import typer
 
 from fait._clock import SystemClock
 from fait._errors import StoreUnavailable
-from fait._store.overview import SubscriptionOverview, read_overviews, worker_name
+from fait._store.overview import SubscriptionOverview, error_with_place, read_overviews, worker_name
 from fait._store.ports.leases import Range, RegisteredWorker
 from fait._store.ports.store import Store
 from fait._subscriptions.processor_group import LEASE_DURATION_S
@@ -117,6 +117,7 @@ def _as_json(
         "app": each.registration.app,
         "kind": each.registration.kind,
         "owners": [worker_name(owner) for owner in each.owners],
+        "waiting_workers": [worker_name(worker) for worker in each.waiting_workers],
         "ranges": [_range(part, each.owners, silent_s) for part in each.ranges],
         "state": "no heartbeat" if _is_silent(each, silent_s) else each.state,
         "retrying": counts["retrying"],
@@ -176,7 +177,7 @@ def _failing_since(each: SubscriptionOverview) -> str | None:
 
 def _row(each: Mapping[str, Any]) -> tuple[str, ...]:
     state = ", ".join([each["state"], *keys_in_state({name: each[name] for name in _KEY_STATES})])
-    error = f"{each['error_type']} at {each['location']}" if each["error_type"] else ""
+    error = error_with_place(each["error_type"], each["location"]) if each["error_type"] else _other_error(each)
     rate, lag = "" if each["rate"] is None else f"{each['rate']:,.0f}/s", ("-", "-")
     if each["lag"] is not None:
         lag = f"{each['lag']:,}", f"{each['lag_s']:,.0f}"
@@ -184,6 +185,12 @@ def _row(each: Mapping[str, Any]) -> tuple[str, ...]:
         each["subscription"], each["kind"].replace("_", " "), ", ".join(each["owners"]), _count_ranges(each), state,
         f"{each['position']:,}", *lag, rate, error,
     )  # fmt: skip
+
+
+def _other_error(each: Mapping[str, Any]) -> str:
+    """Return where to look for an error because of which workers wait, and which is not in the store."""
+    # fault: error-in-a-log-not-named
+    return f"in the log of {', '.join(each['waiting_workers'])}" if each["state"] == "waiting" else ""
 
 
 def keys_in_state(counts: Mapping[str, int]) -> list[str]:

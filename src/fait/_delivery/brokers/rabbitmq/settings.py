@@ -95,7 +95,7 @@ def find_problems(topic: str, kind: LaneKind, arguments: Mapping[str, Any]) -> l
         kind: kind of queues that the URL names.
         arguments: arguments of the queue.
     """
-    return [_type(topic, kind, arguments), _persistence(topic, kind, arguments), _deletion(topic, arguments)]
+    return [_type(topic, kind, arguments), *_persistence(topic, kind, arguments), _deletion(topic, arguments)]
 
 
 def _type(topic: str, kind: LaneKind, arguments: Mapping[str, Any]) -> Finding:
@@ -109,14 +109,18 @@ def _type(topic: str, kind: LaneKind, arguments: Mapping[str, Any]) -> Finding:
     return Finding(name, "problem", f"the topic {mismatch}", advice)
 
 
-def _persistence(topic: str, kind: LaneKind, arguments: Mapping[str, Any]) -> Finding:
+def _persistence(topic: str, kind: LaneKind, arguments: Mapping[str, Any]) -> list[Finding]:
+    """Return what is lost by a restart or a power failure. Of queues of another type than the URL says, nothing is."""
     name = f"persistence {topic}"
     if not arguments["durable"]:
-        return Finding(name, "problem", "a queue is not durable: a restart loses all", "create it again as durable")
+        return [Finding(name, "problem", "a queue is not durable: a restart loses all", "create it again as durable")]
+    # fault: persistence-of-another-type
+    if find_mismatch(kind, arguments):
+        return []
     if kind != "stream":
-        return Finding(name, "ok", "messages are flushed to the disk before they are confirmed")
+        return [Finding(name, "ok", "messages are flushed to the disk before they are confirmed")]
     detail = "streams are not flushed: a power failure loses confirmed messages, if all replicas have it"
-    return Finding(name, "unknown", detail, "use 3 replicas at different places, or ?queues=quorum")
+    return [Finding(name, "unknown", detail, "use 3 replicas at different places, or ?queues=quorum")]
 
 
 def _deletion(topic: str, arguments: Mapping[str, Any]) -> Finding:
