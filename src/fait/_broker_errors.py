@@ -154,9 +154,9 @@ class BrokerLostMessages(FaitError):
         self.confirmed = confirmed
         super().__init__(
             f"broker {broker} has messages of relay {relay!r} up to position {position}, but confirmed them up to "
-            f"{confirmed}: it lost the messages between, as after a failover or a power failure, or its topic was "
-            "deleted. Nothing was sent, and the relay waits. Publish the events again from the log: fait rewind "
-            f"{relay} --app MODULE:APP --store URL."
+            f"{confirmed}: it lost the messages between, as after a failover or a power failure, its topic was "
+            "deleted, or a variable names another broker than before. Nothing was sent, and the relay waits. Publish "
+            f"the events again from the log: fait rewind {relay} --app MODULE:APP --store URL."
         )
 
 
@@ -169,17 +169,24 @@ class OffsetLost(FaitError):
         topic: name of the topic.
         lane: number of the lane.
         offset: the offset of the consumer.
+        is_foreign: whether the offset is none that this kind of broker has: it is that of another one.
     """
 
-    def __init__(self, broker: str, consumer: str, topic: str, lane: int, offset: str) -> None:
+    def __init__(
+        self, broker: str, consumer: str, topic: str, lane: int, offset: str, *, is_foreign: bool = False
+    ) -> None:
         self.broker = broker
         self.consumer = consumer
         self.topic = topic
         self.lane = lane
         self.offset = offset
+        self.is_foreign = is_foreign
+        reason = "the topic was deleted and created again, or the broker lost messages"
+        if is_foreign:
+            reason = "it is the offset of another broker"
         super().__init__(
             f"lane {lane} of topic {topic!r} at broker {broker} has no message at the offset {offset}, up to which "
-            f"consumer {consumer!r} has read: the topic was deleted and created again, or the broker lost messages. "
+            f"consumer {consumer!r} has read: {reason}. "
             "The consumer waits, as messages with lower offsets may be new. Let it read the topic from the beginning: "
             f"fait rewind {consumer} --app MODULE:APP --store URL. It recognizes what it has handled."
         )

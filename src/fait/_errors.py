@@ -378,8 +378,12 @@ class DefinitionChanged(FaitError):
 class ReadModelChanged(DefinitionChanged):
     """The definition of a read model changed since its table was built, so its rows are those of other code.
 
-    A definition is `evolve` and `key_of` with all code they refer to, the columns and their types, the key, the event
-    types and the version, but not the indexes. Another minor version of Python changes it too. Nothing was changed.
+    Also raised for a consumer that is declared for another topic or broker, and for a relay or handler with another
+    order key: what is stored of it has another meaning.
+
+    The definition of a read model is `evolve` and `key_of` with all code they refer to, the columns and their types,
+    the key, the event types and the version, but not the indexes. Another minor version of Python changes it too.
+    Nothing was changed.
 
     Attributes:
         model: name of the read model's table.
@@ -406,9 +410,10 @@ _FINISH_FAILED_KEYS: Final = (
     "{name} --store URL, and handle or discard them with the former code. Then continue: {accept}."
 )
 _MOVE_OFFSETS: Final = (
-    "Nothing was changed. Its offsets have no meaning elsewhere. If messages and offsets were moved, continue with "
-    "them: {accept}. Otherwise give the consumer another name, and open the app once with forget=['{name}']: all "
-    "messages are then handled again."
+    "Nothing was changed. Its offsets have no meaning elsewhere: it would pass over messages. If it is the same broker "
+    "under another name, or messages and offsets were moved, continue with them: {accept}. Otherwise correct the URL; "
+    "or accept it, and then let it read the topic from the beginning: fait rewind {name} --app module:app --store URL. "
+    "It recognizes what it has handled."
 )
 _DEFINITIONS: Final[Mapping[str, tuple[str, str, str, str]]] = {
     "read_model": ("read model", "its table was built", _ROW_PARTS, _REBUILD),

@@ -35,6 +35,50 @@ def app_of(url: str, topic: str, seen: list[int], **options: Any) -> fait.App:
     return app
 
 
+async def test_variable_that_names_another_broker_needs_an_accepted_definition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, seen = f"sqlite:///{tmp_path}/stock.db", list[int]()
+    async with new_topic(f"memory:{uuid4().hex}") as topic, new_topic(f"memory:{uuid4().hex}") as other:
+        server_of(other.url.partition(":")[2]).create(Topology({topic.name: 3}))
+        app = app_of("${BROKER}", topic.name, seen)
+        monkeypatch.setenv("BROKER", topic.url)
+        await topic.publish(placed(1, "key-1"))
+        async with app.open(store) as s:
+            await until(lambda: len(seen) == 1)
+            await idle(s, 1)
+        monkeypatch.setenv("BROKER", other.url)
+        with pytest.raises(fait.DefinitionChanged) as refused:
+            async with app.open(store):
+                pass
+        broker, former = (each.url.removeprefix("memory:") for each in (other, topic))
+        assert refused.value.differences == (f"broker (memory localhost {broker}, was memory localhost {former})",)
+        async with app.open(store, run="elsewhere"):  # what its worker runs does not matter here
+            pass
+        async with app.open(store, accept=["consumer"]):
+            pass
+        async with app.open(store):
+            pass
+
+
+async def test_process_without_the_variables_leaves_the_broker_to_the_first_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, seen = f"sqlite:///{tmp_path}/stock.db", list[int]()
+    async with new_topic(f"memory:{uuid4().hex}") as topic:
+        app = app_of("${BROKER}", topic.name, seen)
+        monkeypatch.setenv("BROKER", "nats://of-the-web-process")
+        async with app.open(store, run="elsewhere"):
+            pass
+        monkeypatch.setenv("BROKER", topic.url)
+        await topic.publish(placed(1, "key-1"))
+        async with app.open(store):
+            await until(lambda: len(seen) == 1)
+        monkeypatch.delenv("BROKER")
+        async with app.open(store, run="elsewhere"):
+            pass
+
+
 @pytest.fixture(params=["memory", "nats_server", "redis_server"])
 def url(request: pytest.FixtureRequest) -> str:
     return url_of(request, request.param)

@@ -386,6 +386,28 @@ async def test_rewind_of_a_broker_without_a_fence_is_refused(
             await rewind(system, app)
 
 
+async def test_relay_waits_if_its_variable_names_another_broker_and_a_rewind_publishes_all_there(
+    memory_broker: TestedBroker, store_url: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, app = store_url("sqlite"), relay_app("${BROKER}")
+    other: Any = type(memory_broker)(f"{memory_broker.url}-other")
+    await other.prepare()
+    monkeypatch.setenv("BROKER", memory_broker.url)
+    async with app.open(url) as system:
+        await append(system, 5)
+        await until_published(system, memory_broker)
+    monkeypatch.setenv("BROKER", other.url)
+
+    async with app.open(url) as system:
+        await append(system, 5, start=5)
+        await until(lambda: has_lost(system))
+        assert await other.arrived() == []
+        await rewind(system, app)
+        await until_published(system, other)
+
+    assert sorted(each.position for each in await other.arrived()) == [*range(1, 11)]
+
+
 async def test_renamed_relay_and_another_broker_expect_nothing(
     memory_broker: TestedBroker, store_url: Callable[[str], str]
 ) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from msgspec import Struct, json
+from msgspec.structs import replace
 
 from fait._errors import (
     CheckpointMismatch,
@@ -228,8 +229,10 @@ class Registrar:
         head, positions = await self._log.head() if added else 0, last_ranges(state.ranges)
         for name, definition in self._definitions.items():
             if name in added:
-                await self._add(definition, head)
+                await self._add(definition, head, runs_here=runs_here)
             elif name not in self._changed:
+                if runs_here:
+                    await self._replace_unknown(definition, registrations[name])
                 await self._keep(definition, registrations[name], positions[name].position, state)
 
     async def compare(self, name: str) -> tuple[str, ...] | None:
@@ -256,11 +259,17 @@ class Registrar:
             raise SubscriptionsChanged(self._app, removed, added)
         return added
 
-    async def _add(self, definition: SubscriptionDefinition, head: int) -> None:
+    async def _add(self, definition: SubscriptionDefinition, head: int, *, runs_here: bool) -> None:
         name, position = definition.name, 0 if definition.start == "beginning" else head
         registered = self._registration(definition)
+        # fault: definition-of-another-environment-registered
+        if not runs_here and definition.depends_on_environment:  # its worker knows
+            registered = replace(registered, definition_hash="")
         registration = await self._registrations.register(registered, position, parts_of(definition))
-        await self._check(definition, registration)  # another process may have registered it
+        # Another process may have registered it.
+        await self._check(definition, registration, runs_here=runs_here or definition.table is not None)
+        if runs_here:
+            await self._replace_unknown(definition, registration)
         await self._widen(definition, registration)
         try:
             await self._check_not_expired(definition, await self._position(name))
@@ -271,6 +280,12 @@ class Registrar:
             raise
         if definition.table is not None:
             await self._check_no_old_rows(name, definition.table)
+
+    async def _replace_unknown(self, definition: SubscriptionDefinition, registration: Registration) -> None:
+        """Register the hash that only a worker knows, before this one acquires a lease with it."""
+        # fault: unknown-definition-not-replaced
+        if registration.definition_hash != definition.definition_hash:
+            await self._registrations.accept(self._registration(definition), parts_of(definition))
 
     async def _keep(
         self, definition: SubscriptionDefinition, registration: Registration, position: int, state: OpeningState
@@ -330,17 +345,19 @@ class Registrar:
                 f"it was written for log {registration.log_id} epoch {registration.epoch_id}, but this is log "
                 f"{log.log_id} epoch {log.epoch_id}",
             )
-        if registration.definition_hash != definition.definition_hash:
+        known = definition.definition_hash, *[""] * definition.depends_on_environment
+        if registration.definition_hash not in known:
             if runs_here:
                 raise await definition_changed(self._registrations, definition)
+            if definition.table is None:  # what its worker runs does not matter here
+                return
             # fault: changed-read-model-is-read
             self._changed.add(name)
-            if definition.table is not None:
-                logger.warning(
-                    "read model is that of other code, it cannot be read here until it is rebuilt: read_model=%s "
-                    "differences=%s",
-                    name, ", ".join(await differences_of(self._registrations, definition)) or "unknown",
-                )  # fmt: skip
+            logger.warning(
+                "read model is that of other code, it cannot be read here until it is rebuilt: read_model=%s "
+                "differences=%s",
+                name, ", ".join(await differences_of(self._registrations, definition)) or "unknown",
+            )  # fmt: skip
 
     def _check_position(self, name: str, position: int, last: int) -> None:
         if position > last:

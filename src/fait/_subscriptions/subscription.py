@@ -53,6 +53,8 @@ class SubscriptionDefinition(Struct, frozen=True):
         ignored_types: stored names of the event types that it skips, if `handled_types` is empty.
         definition_hash: hash of all that its stored rows depend on; "" if it stores none.
         parts: computes what the hash covers. This takes longer than to compare hashes.
+        depends_on_environment: whether the hash is "" in a process without the environment of a worker. The first
+            worker replaces a stored "" by its own.
         start: where it starts when it is registered: at the "beginning" of the log, or at its end: "now".
         policy: what follows a failure.
         order_key: what decides which events are handled in order: those of one "stream"; those with one key of the
@@ -70,6 +72,7 @@ class SubscriptionDefinition(Struct, frozen=True):
     ignored_types: frozenset[str] = frozenset()
     definition_hash: str = ""
     parts: "Callable[[], DefinitionParts]" = parts_of_options
+    depends_on_environment: bool = False
     start: Start = "beginning"
     policy: FailurePolicy = FailurePolicy()
     order_key: OrderKey = "stream"

@@ -5,7 +5,7 @@ once, however often the message is delivered.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_origin
@@ -35,6 +35,9 @@ from fait._subscriptions.subscription import SubscriptionDefinition, parts_of_op
 
 if TYPE_CHECKING:
     from fait._decisions.definition_parts import DefinitionParts
+
+if TYPE_CHECKING:
+    from fait._delivery.brokers.destination import Destination
 
 __all__ = ["ID_WINDOW_DAYS", "ConsumerDefinition", "MessageConsumer", "decoder_of"]
 
@@ -137,18 +140,20 @@ class MessageConsumer(Reactor):
         self.open_source: OpenSource = open_source
 
     def _define(self) -> SubscriptionDefinition:
-        from hashlib import sha256  # here, as it is slow to import
+        from fait._delivery.brokers.place import place_of  # slow to import
 
         handler, consumer = self._reactor, self._consumer
+        destination = _destination_of(consumer.destination)
         # Offsets mean nothing at another broker or for another topic.
         # fault: other-broker-read-from-old-offsets
-        definition_hash = sha256(f"{consumer.destination} {consumer.topic}".encode()).hexdigest()
-        is_ordered = _options_of(consumer.destination).get("order") != "none"
+        definition_hash = "" if destination is None else _hash_of(place_of(destination), consumer.topic)
+        is_ordered = destination is None or destination.options.get("order") != "none"
         return SubscriptionDefinition(
             name=handler.name,
             kind="consumer",
             definition_hash=definition_hash,
             parts=self._parts,
+            depends_on_environment=True,
             start="beginning",
             policy=handler.policy,
             batch=handler.batch,
@@ -158,9 +163,11 @@ class MessageConsumer(Reactor):
 
     def _parts(self) -> "DefinitionParts":
         from fait._delivery.brokers.destination import shown_destination  # slow to import
+        from fait._delivery.brokers.place import place_of
 
-        consumer = self._consumer
-        return parts_of_options({"topic": consumer.topic, "broker": shown_destination(consumer.destination)})
+        consumer, destination = self._consumer, _destination_of(self._consumer.destination)
+        broker = shown_destination(consumer.destination) if destination is None else place_of(destination)
+        return parts_of_options({"topic": consumer.topic, "broker": broker})
 
     def _reception(self) -> Reception:
         consumer, declared = self._consumer, [event_type(each) for each in self._consumer.events]
@@ -201,14 +208,20 @@ class MessageConsumer(Reactor):
             raise MalformedMessage(f"its data does not fit the class {event.__qualname__}: {error.reason}") from None
 
 
-def _options_of(destination: str) -> Mapping[str, str]:
-    """Return the options of a URL; none if a variable is missing in this process, which cannot run the consumer."""
+def _destination_of(text: str) -> "Destination | None":
+    """Return the destination; None if a variable is missing in this process, which cannot run the consumer."""
     from fait._delivery.brokers.destination import destination_of  # slow to import
 
     try:
-        return destination_of(destination, os.environ).options
+        return destination_of(text, os.environ)
     except UsageError:
-        return {}
+        return None
+
+
+def _hash_of(broker: str, topic: str) -> str:
+    from hashlib import sha256  # here, as it is slow to import
+
+    return sha256(f"{broker} {topic}".encode()).hexdigest()
 
 
 async def _open_broker(destination: str) -> Broker:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from fait._broker_errors import TopologyMismatch
+from fait._broker_errors import OffsetLost, TopologyMismatch
 from fait._delivery.brokers.port import BrokerFeatures, ConsumedBatch, ConsumedMessage, Consumer, Lane, LaneRevoked
 from fait.testing.contract.broker_under_test import BrokerUnderTest, bucket_of, publish, received
 from fait.testing.contract.turns import turns
@@ -107,6 +107,15 @@ class ConsumingContract:
         restored = await tested.consumer(topic, name="restored", offsets={lane: messages[2].offset})
 
         assert texts(await received(restored, 7)) == ["4", "5", "6", "7", "8", "9", "10"]
+
+    async def test_offset_that_the_broker_cannot_have_written_is_lost(self, tested: BrokerUnderTest) -> None:
+        require_seekable(tested.broker.features)
+        topic, lane = await self.filled(tested, 2)
+
+        for offset in ("offset of another broker", "7e57-1", "@", "1-"):
+            with pytest.raises(OffsetLost) as lost:
+                await tested.consumer(topic, offsets={lane: offset})
+            assert (lost.value.topic, lost.value.lane, lost.value.offset) == (topic, lane.number, offset)
 
     # Acknowledgment and redelivery
 

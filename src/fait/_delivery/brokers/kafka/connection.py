@@ -17,6 +17,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from fait._broker_errors import BrokerUnavailable
 from fait._delivery.brokers.destination import Destination
+from fait._delivery.brokers.place import DEFAULT_PORTS
 from fait._delivery.brokers.port import CLOSE_TIMEOUT_S
 from fait._telemetry import logger
 
@@ -24,8 +25,6 @@ __all__ = ["ClientEvents", "KafkaClient", "KafkaConnection", "KafkaFailure", "Ou
 
 Outcome = Literal["not_sent", "unknown"]
 Result = TypeVar("Result")
-
-DEFAULT_PORT: Final = 9092
 
 MECHANISMS: Final = {"plain": "PLAIN", "scram-sha-256": "SCRAM-SHA-256", "scram-sha-512": "SCRAM-SHA-512"}
 """Values of the option `sasl`, and the names of these mechanisms in the protocol."""
@@ -210,7 +209,8 @@ def client_settings(destination: Destination, timeout_s: float) -> dict[str, Any
 def hosts_of(destination: Destination) -> list[str]:
     """Return the servers that a URL names, with their ports."""
     hosts = destination.parts.netloc.rpartition("@")[2].split(",")
-    return [each if each.rpartition(":")[2].isdecimal() else f"{each or 'localhost'}:{DEFAULT_PORT}" for each in hosts]
+    port = DEFAULT_PORTS[destination.scheme]
+    return [each if each.rpartition(":")[2].isdecimal() else f"{each or 'localhost'}:{port}" for each in hosts]
 
 
 def tls_settings(destination: Destination) -> dict[str, Any]:

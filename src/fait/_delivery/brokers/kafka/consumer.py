@@ -8,6 +8,7 @@ messages at the same offsets, and the library reads on in it, at the offset or a
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
@@ -19,6 +20,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Top
 from fait._broker_errors import BrokerUnavailable, OffsetLost, TopologyMismatch
 from fait._delivery.brokers.kafka.connection import KafkaConnection, KafkaFailure
 from fait._delivery.brokers.kafka.names import topic_name
+from fait._delivery.brokers.offset_forms import require_form
 from fait._delivery.brokers.polling_consumer import PollingConsumer
 from fait._delivery.brokers.port import CLOSE_TIMEOUT_S, ConsumedMessage, ConsumerSpec, Lane
 from fait._errors import FaitError
@@ -36,6 +38,8 @@ TOPIC_CHECK_S: Final = 5.0
 
 PREFETCHED_KBYTES: Final = 16 * 1024
 """Maximum size of the messages that the library reads ahead, in KiB."""
+
+_NUMBER_AND_TOPIC: Final = re.compile(r"\d+(@.{22})?")
 
 ReadTopicIds = Callable[[Collection[str]], Awaitable[Mapping[str, str]]]
 
@@ -86,6 +90,7 @@ class KafkaConsumer(PollingConsumer):
         Raises:
             OffsetLost: a topic was created again, or ends before an offset.
         """
+        require_form(_NUMBER_AND_TOPIC, offsets, self._connection.name, self._spec.name)
         self._received.update(offsets)
         await self._look_at_topics()
         numbers = {lane: number_of(offset) for lane, offset in offsets.items()}

@@ -4,12 +4,14 @@ All apps of the process that open the same name share its topics, which live as 
 """
 
 import asyncio
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from fait._broker_errors import BrokerUnavailable, Fenced, OffsetLost, TopologyMismatch
 from fait._delivery.brokers.destination import Destination
 from fait._delivery.brokers.memory.server import MemoryServer, MemorySession, SessionEnded, server_of
+from fait._delivery.brokers.offset_forms import require_form
 from fait._delivery.brokers.outcomes import check_call, outcomes_with_refused
 from fait._delivery.brokers.port import (
     Accepted,
@@ -27,6 +29,8 @@ from fait._delivery.brokers.port import (
 from fait._store.ports.store import Finding
 
 __all__ = ["FEATURES", "MemoryBroker", "MemoryConnection", "MemoryConsumer", "MemoryPublisher", "open_broker"]
+
+_NUMBER: Final = re.compile(r"\d+")
 
 FEATURES: Final = BrokerFeatures(
     batch="atomic",
@@ -147,6 +151,7 @@ class MemoryBroker:
         """Open a consumer, which takes its lanes from one with the same name."""
         await self._connection.request()
         self._connection.check_topics({lane.topic for lane in spec.lanes})
+        require_form(_NUMBER, offsets, self._connection.url, spec.name)
         for lane, offset in offsets.items():
             # fault: lost-offset-not-noticed
             if offset and int(offset) >= self._server.length(lane):

@@ -1,5 +1,6 @@
 """A NATS server as a broker: features, topology, and what it opens, on one connection."""
 
+import re
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from operator import itemgetter
@@ -13,6 +14,7 @@ from fait._delivery.brokers.nats.publisher import HEADROOM_BYTES, MAXIMUM_BATCH,
 from fait._delivery.brokers.nats.records import NO_MESSAGE, PublisherRecords, position_of
 from fait._delivery.brokers.nats.settings import find_problems, stream_settings
 from fait._delivery.brokers.nats.subjects import lane_filters, stream_name
+from fait._delivery.brokers.offset_forms import require_form
 from fait._delivery.brokers.port import (
     MAX_MESSAGE_BYTES,
     BrokerFeatures,
@@ -30,6 +32,8 @@ __all__ = ["NatsBroker"]
 
 NO_STREAM: Final = 10059
 """Error code of the server: there is no such stream."""
+
+_SEQUENCE_AND_TIME: Final = re.compile(r"\d+@\d{19}")  # in nanoseconds since 1970
 
 _LOSSES: Final = (
     "A power failure, if sync_interval is not always and the stream has fewer than 3 replicas. Limits of the stream, "
@@ -99,6 +103,7 @@ class NatsBroker:
         if spec.start == "acknowledged":
             raise UsageError("NATS stores no acknowledged offsets here: start at the beginning or the end")
         await self._topics.require_lanes(spec.lanes)
+        require_form(_SEQUENCE_AND_TIME, offsets, self._name, spec.name)
         for lane, offset in offsets.items():
             if offset and await self._is_lost(lane.topic, *offset.split("@")):
                 raise OffsetLost(self._name, spec.name, lane.topic, lane.number, offset)

@@ -19,13 +19,12 @@ from nats.errors import Error as NatsError
 
 from fait._broker_errors import BrokerUnavailable
 from fait._delivery.brokers.destination import Destination
+from fait._delivery.brokers.place import DEFAULT_PORTS
 from fait._delivery.brokers.port import CLOSE_TIMEOUT_S
 
 __all__ = ["ApiError", "NatsConnection", "Outcome", "status_of"]
 
 Outcome = Literal["not_sent", "unknown"]
-
-DEFAULT_PORT: Final = 4222
 
 NO_RESPONDERS: Final = "503"
 """Status of the reply if no server handles a subject: JetStream is off, has no leader, or no stream has the subject."""
@@ -97,7 +96,7 @@ class NatsConnection:
             self._destination.refuse("it has a path, which would be ignored")
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or "localhost"
         return {
-            "servers": f"nats://{host}:{parts.port or DEFAULT_PORT}",
+            "servers": f"nats://{host}:{parts.port or DEFAULT_PORTS['nats']}",
             "name": "fait",
             "allow_reconnect": False,
             # With 0 attempts nats-py would never stop trying, even without reconnecting.

@@ -19,14 +19,13 @@ from aiormq.exceptions import AMQPError, ChannelClosed
 
 from fait._broker_errors import BrokerUnavailable
 from fait._delivery.brokers.destination import Destination
+from fait._delivery.brokers.place import DEFAULT_PORTS
 from fait._errors import FaitError
 
 __all__ = ["Outcome", "RabbitmqConnection", "ServerRefusal"]
 
 Answer = TypeVar("Answer")
 Outcome = Literal["not_sent", "unknown"]
-
-DEFAULT_PORTS: Final = {"amqp": 5672, "amqps": 5671}
 
 MIN_HEARTBEAT_S: Final = 2
 """Minimum interval of the heartbeats. If there is none for two intervals, the server closes the connection."""

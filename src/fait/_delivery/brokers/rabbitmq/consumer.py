@@ -5,6 +5,7 @@ ones. A stream keeps its messages; there, an acknowledgment only asks for more.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Final
@@ -16,6 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from fait._broker_errors import OffsetLost
+from fait._delivery.brokers.offset_forms import require_form
 from fait._delivery.brokers.port import ConsumedBatch, ConsumedMessage, ConsumerSpec, Lane, LaneRevoked
 from fait._delivery.brokers.rabbitmq.connection import RabbitmqConnection, ServerRefusal
 from fait._delivery.brokers.rabbitmq.queues import LaneKind, fingerprint_of, lane_name, message_of
@@ -41,6 +43,9 @@ LOCK_POLL_S: Final = 0.1
 
 LOCKED: Final = "RESOURCE_LOCKED"
 """Beginning of the server's reason if another connection has locked a queue."""
+
+
+_NUMBER_AND_FINGERPRINT: Final = re.compile(r"\d+@[0-9a-f]{16}")
 
 
 class LaneReader(Struct):
@@ -110,6 +115,8 @@ class RabbitmqConsumer:
         Raises:
             OffsetLost: a stream ends before an offset, or has another message there.
         """
+        if self._kind == "stream":
+            require_form(_NUMBER_AND_FINGERPRINT, offsets, self._connection.name, self._spec.name)
         if self._kind == "quorum":
             # fault: second-consumer-waits-silently
             await self._lock_queues()

@@ -1,11 +1,13 @@
 """A Redis server as a broker: features, topology, and what it opens. Each publisher and consumer has a connection."""
 
 import asyncio
+import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from fait._broker_errors import OffsetLost
 from fait._delivery.brokers.destination import Destination
+from fait._delivery.brokers.offset_forms import require_form
 from fait._delivery.brokers.port import (
     MAX_MESSAGE_BYTES,
     BrokerFeatures,
@@ -28,6 +30,8 @@ __all__ = ["RedisBroker"]
 
 MAXIMUM_BATCH: Final = 1_000
 """Maximum number of messages in a script, during which the server does nothing else."""
+
+_ENTRY_ID: Final = re.compile(r"\d{1,20}-\d{1,20}")
 
 _LOSSES: Final = (
     "A failover to a replica, which lags behind. A power failure, if appendfsync is not always. MAXLEN, XTRIM, XDEL "
@@ -85,6 +89,7 @@ class RedisBroker:
         if spec.start == "acknowledged":
             raise UsageError("Redis stores no acknowledged offsets: start at the beginning or the end")
         await self._topics.require_lanes(spec.lanes)
+        require_form(_ENTRY_ID, offsets, self._destination.name, spec.name)
         for lane, offset in offsets.items():
             if offset and id_of(offset) > await self._last_id(lane):
                 raise OffsetLost(self._destination.name, spec.name, lane.topic, lane.number, offset)

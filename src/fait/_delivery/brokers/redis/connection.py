@@ -7,7 +7,7 @@ used: `redis.asyncio.Connection` sends one command and reads one reply, without 
 import asyncio
 import contextlib
 from collections.abc import Awaitable
-from typing import Any, Final, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from redis.asyncio import Connection, SSLConnection
 from redis.asyncio.retry import Retry
@@ -16,14 +16,13 @@ from redis.exceptions import RedisError
 
 from fait._broker_errors import BrokerUnavailable
 from fait._delivery.brokers.destination import Destination
+from fait._delivery.brokers.place import DEFAULT_PORTS
 
 __all__ = ["Outcome", "RedisConnection", "ServerError", "Value"]
 
 Value = str | bytes | int
 Reply = TypeVar("Reply")
 Outcome = Literal["not_sent", "unknown"]
-
-DEFAULT_PORT: Final = 6379
 
 
 class ServerError(Exception):
@@ -122,7 +121,7 @@ def connection_to(destination: Destination) -> Connection:
     user, password = destination.credentials
     settings: dict[str, Any] = {
         "host": parts.hostname or "localhost",
-        "port": parts.port or DEFAULT_PORT,
+        "port": parts.port or DEFAULT_PORTS[destination.scheme],
         "db": int(database),
         "username": user or None,
         "password": password,
