@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -15,6 +16,7 @@ from fait._store import health, overview
 from fait._store.ports.inbox import MAX_POSITION_JUMP
 from fait._tools.cli.commands import fait as command_line
 from tests.inbox.topics import SHORT_RETRY, Placed, Topic, eventually, idle, new_topic, placed, until
+from tests.servers.nats import NatsServer
 
 
 async def run(url: str, *arguments: str) -> str:
@@ -122,3 +124,28 @@ async def test_discard_of_all_messages_of_a_key_concerns_no_later_one(store_url:
             await until(lambda: 4 in seen)
 
     assert seen == [3, 4]
+
+
+async def test_outage_in_which_a_worker_ended_is_over_when_its_successor_reaches_the_broker(
+    nats_servers: Callable[..., NatsServer], store_url: Callable[[str], str]
+) -> None:
+    server, url = nats_servers(), store_url("sqlite")
+    async with new_topic(server.url) as topic:
+        app = failing_app(topic, [], set())
+        async with app.open(url, lease_s=0.5) as s:
+            await idle(s, 0)
+            server.stop()
+            await eventually(lambda: healths(s))
+        server.start()
+        async with app.open(url, lease_s=0.5) as s:
+            assert await healths(s)  # of the former worker
+            await eventually(lambda: has_no_outage(s))
+
+
+async def healths(system: fait.System) -> list[str]:
+    """Return the outages that the store shows."""
+    return [each.health for each in await system.store.leases.ranges() if each.health]
+
+
+async def has_no_outage(system: fait.System) -> bool:
+    return not await healths(system)

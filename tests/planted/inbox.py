@@ -348,6 +348,13 @@ FAULTS = [
         f"{SOURCE}consumer_holds_no_expiring_event_back",
     ),
     Mutant(
+        "the outage of a former worker is shown until a message arrives",
+        "_subscriptions/lane_worker.py",
+        "outage-of-a-former-worker-stays",
+        "if not self._run.has_read_error:",
+        "tests/inbox/test_operators.py::test_outage_in_which_a_worker_ended_is_over_when_its_successor_reaches_the_broker",
+    ),
+    Mutant(
         "the end of a broker's outage is seen only when a message arrives",
         "_subscriptions/lane_worker.py",
         "ended-outage-not-recorded",

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Self
+from uuid import uuid4
 
 import pytest
 
@@ -155,15 +156,16 @@ async def test_consumer_of_another_broker_names_it_without_a_password(
         return app
 
     monkeypatch.setenv("TOKEN", "t0ken")
-    async with consuming("orders", "nats://ada:hunter2@a").open(url, run="elsewhere"):  # a worker would refuse it
+    async with consuming("orders", f"memory:{uuid4().hex}").open(url):
         pass
 
-    error = await refusal(consuming("sales", "nats://${TOKEN}@b"), url)
+    error = await refusal(consuming("sales", "nats://ada:${TOKEN}@b"), url)
 
-    assert error.differences == ("topic (sales, was orders)", "broker (nats://${TOKEN}@b, was nats://ada:***@a)")
-    assert "Its offsets have no meaning elsewhere. If messages and offsets were moved, continue with them: " in str(
-        error
-    )
+    topic, broker = error.differences
+    assert topic == "topic (sales, was orders)"
+    assert broker.startswith("broker (nats b, was memory localhost ")
+    assert "t0ken" not in str(error)
+    assert "Its offsets have no meaning elsewhere: it would pass over messages. If it is the same broker" in str(error)
 
 
 async def test_without_stored_parts_the_error_says_what_may_differ(url: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 import fait
 from fait._store.open import open_store
 from fait._store.ports.failures import FailureRequest
+from fait._store.ports.leases import Worker
 from fait._store.ports.store import Store
 from fait._store.ports.unit_of_work import UnitOfWork
 from fait._subscriptions.runner import LOOK_SHARE
@@ -252,6 +253,48 @@ async def test_late_record_after_an_unknown_outcome_is_refused(store: Store, mon
 
     assert late == "refused"
     assert current.position == 3
+
+
+async def handle_all(store: Store) -> None:
+    async with running_group(PositionRecorder(), store) as group, asyncio.timeout(30):
+        while group.position < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_outage_of_a_former_worker_ends_although_no_event_is_left(store: Store) -> None:
+    await handle_all(store)
+    await store.leases.heartbeat(Worker("me"))
+    free = await range_of(store, "recorder")
+    lease = await store.leases.acquire(free, "me", "", store.log.identity.epoch_id)
+    assert lease is not None
+    await store.leases.report(lease, '{"since": "2026-01-02T03:04:05Z", "error_type": "", "error": "", "location": ""}')
+    await store.leases.deregister("me")
+    assert (await range_of(store, "recorder")).health
+
+    async with running_group(PositionRecorder(), store), asyncio.timeout(5):
+        while (await range_of(store, "recorder")).health:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_outage_of_the_store_ends_although_no_event_is_left(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await handle_all(store)
+    log: Any = store.log
+    wait, lost = log.wait_for_events, list[int]()
+
+    async def lose_first(after: int) -> None:
+        if after >= 3 and not lost:
+            lost.append(after)
+            raise fait.StoreUnavailable("connection lost")
+        await wait(after)
+
+    monkeypatch.setattr(log, "wait_for_events", lose_first)
+    async with running_group(PositionRecorder(), store) as group, asyncio.timeout(10):
+        while group.error is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        while group.state != "live":  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 class Unavailable(PositionRecorder):

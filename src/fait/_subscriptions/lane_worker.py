@@ -62,6 +62,7 @@ class LaneWorker:
         lane: the lane.
         error: the last error that is being retried; None if there is none.
         lease_lost: why the lease was lost; "" if it was not.
+        shows_outage: whether the store shows an outage of the range, which this or a former owner had.
         tenure: the work, as the subscription sees it.
     """
 
@@ -69,6 +70,7 @@ class LaneWorker:
         self.lane = lane
         self.error: Exception | None = None
         self.lease_lost = ""
+        self.shows_outage = False
         self.conflicts = 0
         self._run = run
         self._definition = run.definition
@@ -230,7 +232,8 @@ class LaneWorker:
             return
         if self._has_recovered(page):
             # fault: ended-outage-not-recorded
-            await self._record(JobResult(), ())  # shows it, although there may be no message for long
+            await self._record(JobResult(), ())  # shows it, although there may be no event for long
+            self.shows_outage = False
             self._run.end_outage()
         if self._end is not None and page.position > self._end:
             page = Page([each for each in page.events if each.position <= self._end], self._end, more=False)
@@ -253,12 +256,13 @@ class LaneWorker:
             await self._run_jobs(job)
 
     def _has_recovered(self, page: Page) -> bool:
-        """Whether an outage of a broker is over: it answers, and there is no message whose handler may still wait."""
-        if self._run.error is None or self._source.progress is None:
+        """Whether an outage is over: the source answers, and there is no event whose handler may still wait."""
+        # fault: outage-of-a-former-worker-stays
+        if not (self.shows_outage or self._run.has_read_error):
             return False
         # fault: outage-of-a-handler-ends-with-each-read
-        is_idle = not page.events and self.lane.is_idle and not self._jobs
-        return is_idle and not self._failing_keys
+        is_idle = not (page.events or page.more or self._jobs or self._failing_keys) and self.lane.is_idle
+        return is_idle and not self.is_failing
 
     def _handled(self, events: Sequence[RecordedEvent]) -> Sequence[RecordedEvent]:
         """Return the events to handle, up to one whose type only other code handles."""

@@ -188,6 +188,7 @@ class Processor:
         lease = self._lease_of_source()
         lane = RangeLane(lease, self._run.subscription.key_of, self._run.definition.concurrency)
         self.work = LaneWorker(self._run, lane, self._report)
+        self.work.shows_outage = bool(self._seen.health)
         if self._stop_requested:
             self.work.stop(self._stop_at)
         self._report()

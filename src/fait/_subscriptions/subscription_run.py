@@ -11,7 +11,7 @@ import msgspec
 
 from fait._broker_errors import BrokerUnavailable
 from fait._clock import Clock
-from fait._errors import CheckpointMismatch, DefinitionChanged, FaitError, Unavailable
+from fait._errors import CheckpointMismatch, DefinitionChanged, FaitError, StoreUnavailable, Unavailable
 from fait._events.envelope import RecordedEvent
 from fait._store.ports.leases import Lease
 from fait._store.ports.registrations import RangeKey
@@ -88,6 +88,12 @@ class SubscriptionRun:
     def is_refused(self) -> bool:
         """Whether the last lease was refused for a reason that concerns all ranges."""
         return self.is_paused or isinstance(self.error, DefinitionChanged | CheckpointMismatch)
+
+    @property
+    def has_read_error(self) -> bool:
+        """Whether the error may be one of reading events. Otherwise another range may have it."""
+        # fault: outage-of-the-store-shown-until-an-event
+        return isinstance(self.error, StoreUnavailable) or (self.error is not None and self.definition.is_received)
 
     def _open_log(self, lease: Lease) -> EventSource:
         return LogSource(self.store.log, self._reader, lease, by_stream=self.definition.order_key == "stream")

@@ -53,7 +53,7 @@ def place_of(destination: Destination) -> str:
     # fault: kind-of-queues-names-no-other-broker
     options = sorted(each for each in destination.options.items() if not _ACCESS_OPTIONS.fullmatch(each[0]))
     named = [f"{name}={value}" for name, value in options if (name, value) not in _DEFAULT_OPTIONS]
-    return " ".join([family, ",".join(servers), path, *named])
+    return " ".join([family, ",".join(servers), *([path] if path else []), *named])
 
 
 def _server_of(host: str, scheme: str) -> str:
