@@ -22,7 +22,7 @@ from fait._store.ports.leases import Outage, Range
 from fait._store.ports.store import Store
 from fait._store.ports.unit_of_work import RecordResult, UnitOfWork
 from fait._subscriptions.processor_group import ProcessorGroup
-from fait._subscriptions.subscription import Outcome, ProcessingContext, Subscription
+from fait._subscriptions.subscription import Outcome, ProcessingContext, Subscription, Tenure
 from fait._telemetry import Telemetry, caused_by, logger, origin, outcome_of
 
 __all__ = ["ObservedSubscription", "observe_commands", "observe_store", "report_periodically"]
@@ -135,6 +135,10 @@ class ObservedSubscription:
     def key_of(self, event: RecordedEvent) -> str | None:
         """Return the order key of an event."""
         return self._subscription.key_of(event)
+
+    async def begin(self, tenure: Tenure) -> None:
+        """Open what the work under a lease needs."""
+        await self._subscription.begin(tenure)
 
     async def handle(self, events: Sequence[RecordedEvent], context: ProcessingContext) -> Outcome:
         """Handle events, in a span."""

@@ -16,6 +16,13 @@ FAULTS = [
         "tests/delivery/test_memory.py::test_relay_of_many_events_needs_as_much_memory_as_one_of_few",
     ),
     Mutant(
+        "a relay connects only when there is an event to publish",
+        "_subscriptions/lane_worker.py",
+        "relay-without-events-never-connects",
+        "if False:",
+        "tests/relay/test_idle.py::test_relay_without_events_notices_a_missing_topic_and_is_live_when_it_is_there",
+    ),
+    Mutant(
         "the error of a function of a relay is stored without its place",
         "_delivery/relay/relay.py",
         "place-of-a-refusal-forgotten",

@@ -89,7 +89,7 @@ class LaneWorker:
         self._live_is_next = False  # a live job, after one for a failed key
         self._passed_since = 0.0
         self._recorded_at = float("-inf")
-        self._stopped = False
+        self._has_begun = self._stopped = False  # has begun: the subscription is ready for events
         self._end: int | None = None  # position after which nothing is taken up
         self._wake = asyncio.Event()
         self.tenure = LaneTenure(lane)
@@ -225,6 +225,10 @@ class LaneWorker:
     async def _read(self) -> None:
         """Take up the next page of the events that the registration names: other versions may handle more types."""
         lane = self.lane
+        # fault: relay-without-events-never-connects
+        if not self._has_begun:
+            await self._subscription.begin(self.tenure)
+        self._has_begun = True
         if not lane.more:
             await self._source.wait(lane.cursor)
         page = await self._source.read(lane.cursor, self._query, lane.capacity)
@@ -308,7 +312,7 @@ class LaneWorker:
     def _may_begin(self) -> bool:
         """Whether a call may begin: not if another worker may have the range already."""
         # fault: stopped-worker-starts-calls
-        return not self.stopping and self._run.is_alive()
+        return self._has_begun and not self.stopping and self._run.is_alive()
 
     async def _run_jobs(self, job: Job | None) -> None:
         """Run a job, and further ones as long as there are any: a task for each would cost more than a short job."""

@@ -15,7 +15,7 @@ from fait._events.envelope import Envelope, RecordedEvent
 from fait._store.ports.tables import RowChange, Tables
 from fait._subscriptions.failure import must_wait
 from fait._subscriptions.read_model import ReadModelDefinition, key_text
-from fait._subscriptions.subscription import FailedKey, Outcome, ProcessingContext, SubscriptionDefinition
+from fait._subscriptions.subscription import FailedKey, Outcome, ProcessingContext, SubscriptionDefinition, Tenure
 
 __all__ = ["Projection"]
 
@@ -47,6 +47,9 @@ class Projection:
     def key_of(self, event: RecordedEvent) -> str | None:
         """Return the stream, if the rows are keyed by stream."""
         return event.stream if self._model.keyed_by_stream else None
+
+    async def begin(self, tenure: Tenure) -> None:
+        """Do nothing: it needs only the store."""
 
     async def handle(self, events: Sequence[RecordedEvent], context: ProcessingContext) -> Outcome:
         """Fold events into the table."""

@@ -26,7 +26,14 @@ from fait._store.ports.unit_of_work import HandlerStatement
 from fait._subscriptions.failure import FailurePolicy, check_policy
 from fait._subscriptions.handler_calls import MAX_BATCH_DURATION_S, Handler, HandlerThread, call_each
 from fait._subscriptions.handler_log import HandlerBuffer, HandlerLoader, HandlerLog, merge_appends
-from fait._subscriptions.subscription import Outcome, ProcessingContext, Start, SubscriptionDefinition, parts_of_options
+from fait._subscriptions.subscription import (
+    Outcome,
+    ProcessingContext,
+    Start,
+    SubscriptionDefinition,
+    Tenure,
+    parts_of_options,
+)
 from fait._telemetry import logger
 
 __all__ = ["HANDLER_TIMEOUT_S", "Context", "Reactor", "ReactorDefinition"]
@@ -253,6 +260,9 @@ class Reactor:
     def key_of(self, event: RecordedEvent) -> str:
         """Return the stream, or "" if all events are handled in order."""
         return "" if self.definition.order_key == "all" else event.stream
+
+    async def begin(self, tenure: Tenure) -> None:
+        """Do nothing: it needs only the store."""
 
     async def handle(self, events: Sequence[RecordedEvent], context: ProcessingContext) -> Outcome:
         """Call the handler for events until one fails, the time is up or the processor stops."""

@@ -214,6 +214,17 @@ class Subscription(Protocol):
         """Return the order key of an event; None if only `handle` finds its keys, or why there is none."""
         ...
 
+    async def begin(self, tenure: Tenure) -> None:
+        """Open what the work under a lease needs, before there is an event to handle.
+
+        Args:
+            tenure: the work.
+
+        Raises:
+            Exception: it is not available. The range waits, and begins again.
+        """
+        ...
+
     async def handle(self, events: Sequence[RecordedEvent], context: ProcessingContext) -> Outcome:
         """Handle events of handled types, in the order of their positions.
 

@@ -86,6 +86,10 @@ class Relay:
         except Exception:
             return None
 
+    async def begin(self, tenure: Tenure) -> None:
+        """Connect to the broker, so that an outage or a missing topic is noticed although there is no event."""
+        await self._publisher(tenure)
+
     async def handle(self, events: Sequence[RecordedEvent], context: ProcessingContext) -> Outcome:
         """Publish events, up to one whose message is refused or cannot be made."""
         outcome = await self._publish(events, context)

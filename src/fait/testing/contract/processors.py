@@ -15,7 +15,7 @@ from fait._store.ports.store import Store
 from fait._subscriptions.processor_group import LEASE_DURATION_S, ProcessorGroup, State
 from fait._subscriptions.retention import Retention
 from fait._subscriptions.runner import Runner
-from fait._subscriptions.subscription import Outcome, ProcessingContext, SubscriptionDefinition
+from fait._subscriptions.subscription import Outcome, ProcessingContext, SubscriptionDefinition, Tenure
 from fait.testing.contract.store import START, StoreContract, added, everything, new, soon, write
 from fait.testing.contract.turns import let_readers_wait
 
@@ -44,6 +44,9 @@ class PositionRecorder:
 
     def key_of(self, event: RecordedEvent) -> str | None:
         return event.stream
+
+    async def begin(self, tenure: Tenure) -> None:
+        pass
 
     async def handle(self, events: Sequence[RecordedEvent], context: ProcessingContext) -> Outcome:
         await self.resume.wait()
