@@ -118,7 +118,7 @@ async def test_several_refused_messages_of_a_batch_park_each_key_at_its_first_on
 
 
 async def test_redriven_message_that_is_refused_again_is_parked_again(broker: TestedBroker) -> None:
-    async with relay_app(broker.url).open("memory:") as system, broker.limited():
+    async with broker.limited(), relay_app(broker.url).open("memory:") as system:
         await system.publish(Noted("x" * broker.limited_bytes), stream=BIG)
         await append(system, 1)
         await until(lambda: _is_parked(system))

@@ -96,7 +96,7 @@ async def test_events_of_a_key_that_had_failed_are_recorded_at_once(
     memory_broker: TestedBroker, store_url: Callable[[str], str]
 ) -> None:
     url = store_url("sqlite")
-    async with relay_app(memory_broker.url).open(url) as system, memory_broker.limited():
+    async with memory_broker.limited(), relay_app(memory_broker.url).open(url) as system:
         await system.publish(Noted("x" * memory_broker.limited_bytes), stream="big")
         await until(lambda: _is_parked(system, 1))
     async with relay_app(memory_broker.url).open(url) as system:

@@ -214,7 +214,7 @@ async def test_rewind_at_another_broker_publishes_what_was_published_there(
     url, other = store_url("sqlite"), type(memory_broker)(f"{memory_broker.url}-other")
     await other.prepare()
     other.save(tmp_path)
-    async with relay_app(memory_broker.url).open(url) as system, memory_broker.limited():
+    async with memory_broker.limited(), relay_app(memory_broker.url).open(url) as system:
         await append(system, 5)
         await system.append(fait.NewEvents("big", [Noted("x" * memory_broker.limited_bytes)]))
         await until(lambda: is_parked(system))
@@ -293,7 +293,7 @@ async def test_parked_and_redriven_events_are_there_again(
         if next(places) == saved_after:
             broker.save(tmp_path)
 
-    async with app.open(url) as system, broker.limited():
+    async with broker.limited(), app.open(url) as system:
         await append(system, 10)
         await until(lambda: has_passed(system))
         save()
@@ -324,7 +324,7 @@ async def test_key_that_was_parked_in_the_lost_part_is_published_with_all_others
 ) -> None:
     broker, url = memory_broker, store_url("sqlite")
     app = relay_app(broker.url)
-    async with app.open(url) as system, broker.limited():
+    async with broker.limited(), app.open(url) as system:
         await append(system, 5)
         await until(lambda: has_passed(system))
         broker.save(tmp_path)
@@ -349,7 +349,7 @@ async def test_key_that_was_parked_before_the_hole_stays_parked(
 ) -> None:
     broker, url = memory_broker, store_url("sqlite")
     app = relay_app(broker.url)
-    async with app.open(url) as system, broker.limited():
+    async with broker.limited(), app.open(url) as system:
         await append(system, 5)
         await system.append(fait.NewEvents("big", [Noted("x" * broker.limited_bytes), Noted("after")]))
         await append(system, 5, start=5)

@@ -21,7 +21,7 @@ def registered(name: str, position: int, log_id: str = LOG, epoch_id: str = EPOC
     """Return statements that register a subscription at a position."""
     return (
         "INSERT INTO fait_subscriptions "
-        f"VALUES ('{name}', 1, 'app', 'reactor', {log_id}, {epoch_id}, '', '[]', 1, 'live', 0); "
+        f"VALUES ('{name}', 1, 'app', 'reactor', {log_id}, {epoch_id}, '', '[]', 1, 'live', 0, ''); "
         f"INSERT INTO fait_ranges VALUES ('{name}', 1, 0, 65536, {position}, {position}, '[]', '', '', 0)"
     )
 
@@ -78,7 +78,7 @@ async def test_id_of_the_log_is_shown(run: Run, store_url: Callable[[str], str])
         ("DELETE FROM fait_tags WHERE position = 3", {"tags"}),
         ("INSERT INTO fait_tags VALUES ('n:77', 3)", {"tags"}),
         (
-            "INSERT INTO fait_subscriptions VALUES ('s', 1, 'app', 'reactor', '', '', '', '[]', 1, 'live', 0)",
+            "INSERT INTO fait_subscriptions VALUES ('s', 1, 'app', 'reactor', '', '', '', '[]', 1, 'live', 0, '')",
             {"ranges"},
         ),
         (registered("sub", 501, LOG, EPOCH), {"subscription sub"}),
