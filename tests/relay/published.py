@@ -182,7 +182,7 @@ class NatsUnderTest(ServerUnderTest):
 
 
 class RedisUnderTest(ServerUnderTest):
-    limited_bytes = (1 << 20) + 1  # above the limit of the server itself, which a relay may have asked for before
+    limited_bytes = 1_048_500
 
     @asynccontextmanager
     async def limited(self) -> AsyncIterator[None]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import fait
@@ -64,8 +65,9 @@ async def test_refused_message_parks_its_key_alone_and_is_redriven_in_order(
     any_broker: TestedBroker, store_url: Callable[[str], str]
 ) -> None:
     large = "x" * any_broker.limited_bytes
-    async with relay_app(any_broker.url).open(store_url("sqlite")) as system:
+    async with AsyncExitStack() as opened:
         async with any_broker.limited():
+            system = await opened.enter_async_context(relay_app(any_broker.url).open(store_url("sqlite")))
             await append(system, 5, keys=2)
             await system.append(fait.NewEvents(BIG, [Noted("before"), Noted(large), Noted("after")]))
             await append(system, 5, keys=2, start=5)
