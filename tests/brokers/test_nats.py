@@ -7,6 +7,7 @@ from typing import Any
 
 import nats
 import pytest
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from fait import BrokerUnavailable, Fenced
@@ -195,3 +196,21 @@ async def test_request_that_cannot_be_sent_is_an_outage_and_not_reported_by_asyn
     gc.collect()
 
     assert reported == []
+
+
+async def test_subscriptions_end_although_the_client_is_interrupted_while_it_closes(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = await open_broker(nats_server.url)
+    client: Any = opened
+    with monkeypatch.context() as patched:
+        patched.setattr(Client, "close", interrupted)
+        await opened.close()
+
+    running = [each for each in asyncio.all_tasks() if "_wait_for_msgs" in repr(each.get_coro())]
+    await client._connection._client.close()
+    assert running == []
+
+
+async def interrupted(client: Client) -> None:
+    raise TimeoutError

@@ -192,6 +192,13 @@ FAULTS = [
         f"{SERVERS}password_is_not_sent_to_a_server_without_tls_if_the_url_demands_it[nats]",
     ),
     Mutant(
+        "a subscription to NATS is left running if its client is interrupted while it closes",
+        "_delivery/brokers/nats/connection.py",
+        "nats-subscription-left-running",
+        "pass",
+        "tests/brokers/test_nats.py::test_subscriptions_end_although_the_client_is_interrupted_while_it_closes",
+    ),
+    Mutant(
         "a connection to a NATS server without users needs no TLS",
         "_delivery/brokers/nats/connection.py",
         "connection-without-tls",

@@ -192,7 +192,9 @@ def test_lease_without_heartbeat_is_a_problem_while_events_wait(
 ) -> None:
     monkeypatch.setattr("fait._tools.cli.doctor.LEASE_DURATION_S", 0.3)
     damage(store, registered("sub", 9, LOG, EPOCH))
-    damage(store, "INSERT INTO fait_workers VALUES ('owner', 1, '', '', 0, '', '{}', '2024-01-01T00:00:00.000000Z')")
+    damage(
+        store, "INSERT INTO fait_workers VALUES ('owner', 1, '', '', 0, '', '{}', '{}', '2024-01-01T00:00:00.000000Z')"
+    )
     damage(store, "UPDATE fait_ranges SET worker = 'owner'")
 
     result = run("doctor", "-s", store, "--json")

@@ -261,6 +261,16 @@ class NatsConnection:
         with contextlib.suppress(Exception):
             async with asyncio.timeout(CLOSE_TIMEOUT_S / 2):
                 await self._client.close()
+        await self._end_subscriptions()
+
+    async def _end_subscriptions(self) -> None:
+        """End the tasks of subscriptions that `close` of nats-py leaves if it is interrupted, or was called before."""
+        found = (getattr(each, "_wait_for_msgs_task", None) for each in self._subscriptions.values())
+        tasks = [each for each in found if each is not None]
+        for each in tasks:
+            # fault: nats-subscription-left-running
+            each.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _abort(self) -> None:
         """Close the socket of a server that may not read any more; `close` alone would wait until it has."""
