@@ -14,6 +14,13 @@ PLANS: Final = "tests/property/test_fleet.py::test_"
 
 FAULTS: Final = (
     Mutant(
+        "fait doctor advises to make a service available, although a broker has lost messages",
+        "_store/health.py",
+        "lost-messages-called-an-outage-of-a-service",
+        'case "":',
+        "tests/tools/test_doctor.py::test_advice_for_a_subscription_that_waits_fits_the_error",
+    ),
+    Mutant(
         "the lag of a consumer, which only its broker knows, is 0",
         "_store/overview.py",
         "consumer-without-lag",

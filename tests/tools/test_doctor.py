@@ -206,6 +206,30 @@ def test_lease_without_heartbeat_is_a_problem_while_events_wait(
     )
 
 
+@pytest.mark.parametrize(
+    ("error", "step"),
+    [
+        ("fait.EventTooNew", "Deploy the version of the app"),
+        ("fait.OffsetLost", "fait rewind sub --app MODULE:APP --dry-run"),
+        ("fait.BrokerLostMessages", "fait rewind sub --app MODULE:APP --dry-run"),
+        ("fait.TopologyMismatch", "fait broker check URL --topic NAME=LANES --create"),
+        ("builtins.ConnectionError", "Make the service available that the error names"),
+    ],
+)
+def test_advice_for_a_subscription_that_waits_fits_the_error(run: Run, store: str, error: str, step: str) -> None:
+    damage(store, registered("sub", 9, LOG, EPOCH))
+    damage(
+        store, "INSERT INTO fait_workers VALUES ('owner', 1, '', '', 0, '', '{}', '{}', '2024-01-01T00:00:00.000000Z')"
+    )
+    health = json.dumps({"since": "2024-01-01T00:00:00Z", "error_type": error, "error": "text", "location": ""})
+    damage(store, f"UPDATE fait_ranges SET worker = 'owner', health = '{health}'")
+
+    findings = json.loads(run("doctor", "-s", store, "--json").stdout)["checks"]
+
+    [advice] = [each["advice"] for each in findings if each["name"] == "subscription sub"]
+    assert step in advice
+
+
 def test_outage_during_the_checks_is_a_finding_after_those_that_were_made(
     run: Run, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,7 +67,7 @@ def _examine_activity(
         resume = command_hint(f"resume {each.name}", redacted_url)
         return Finding(name, "problem", f"{progress}: paused{reason}", f"remove the reason, then run: {resume}")
     if each.state == "waiting":
-        return _find_waiting(name, progress, each)
+        return _find_waiting(name, progress, each, redacted_url)
     if each.state == "no worker":
         return _find_no_worker(name, progress, each, redacted_url)
     if each.state == "full":
@@ -76,13 +76,28 @@ def _examine_activity(
     return Finding(name, "ok", f"{progress}, {f'run by {owners}' if owners else 'idle: up to date, no worker'}")
 
 
-def _find_waiting(name: str, progress: str, each: SubscriptionOverview) -> Finding:
+def _find_waiting(name: str, progress: str, each: SubscriptionOverview, redacted_url: str) -> Finding:
     if each.outage is not None:
-        advice = "its worker retries it; no event was parked for this. Make the service available that the error names"
+        advice = f"its worker retries it; no event was parked for this. {_next_step(each, each.outage, redacted_url)}"
         return Finding(name, "problem", f"{progress}: waits since {_describe_outage(each.outage)}", advice)
     workers = ", ".join(map(worker_name, each.waiting_workers))
     advice = f"wait: it tries again by itself, as a rule within 30 s. The error is in the log of {workers}"
     return Finding(name, "problem", f"{progress}: {workers} waits after an error", advice)
+
+
+def _next_step(each: SubscriptionOverview, outage: Outage, redacted_url: str) -> str:
+    """Return what ends an outage: not each one is that of a service."""
+    match outage.error_type.removeprefix("fait."):
+        case "EventTooNew":
+            return "Deploy the version of the app that has stored the event"
+        # fault: lost-messages-called-an-outage-of-a-service
+        case "OffsetLost" | "BrokerLostMessages":
+            rewind = command_hint(f"rewind {each.name} --app MODULE:APP --dry-run", redacted_url)
+            return f"The broker has lost messages, or the topic was created again. See what would be repeated: {rewind}"
+        case "TopologyMismatch":
+            return "Create or correct the topic, as the error says: fait broker check URL --topic NAME=LANES --create"
+        case _:
+            return "Make the service available that the error names"
 
 
 def _describe_outage(outage: Outage) -> str:
