@@ -293,3 +293,9 @@ def test_errors_say_what_happened_what_was_sent_and_the_next_step() -> None:
         "redriven or discarded. Correct the "
         "program that published it."
     )
+
+
+@pytest.mark.parametrize("options", ["queues=classic", "heartbeat=5", "order=any", "queues=stream&order=none"])
+async def test_option_of_rabbitmq_that_is_wrong_or_would_be_ignored_is_refused(options: str) -> None:
+    with pytest.raises(UsageError, match="Nothing was opened"):
+        await open_broker(f"amqp://127.0.0.1?{options}")

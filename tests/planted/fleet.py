@@ -14,6 +14,13 @@ PLANS: Final = "tests/property/test_fleet.py::test_"
 
 FAULTS: Final = (
     Mutant(
+        "consumers are not measured",
+        "_system.py",
+        "consumers-not-measured",
+        "groups = self._log_groups.values()",
+        "tests/test_telemetry.py::test_outage_of_a_consumer_is_measured_and_its_lag_is_not",
+    ),
+    Mutant(
         "fait doctor advises to make a service available, although a broker has lost messages",
         "_store/health.py",
         "lost-messages-called-an-outage-of-a-service",

@@ -9,7 +9,7 @@ FAULTS = [
         "a key that has failed delays a merge",
         "_subscriptions/lane_worker.py",
         "failed-key-delays-a-merge",
-        "job = self._due_job() if self._retries.due else None",
+        "job = self._retries.next_job() if self._retries.due else None",
         "tests/subscriptions/test_range_moves.py::test_key_that_has_failed_does_not_delay_a_merge",
     ),
     Mutant(

@@ -4,13 +4,6 @@ from tests.planted.mutant import GROUP_COMMIT, LOG, MEMORY, PORTS, PROPERTY, RET
 
 FAULTS = [
     Mutant(
-        "consumers are not measured",
-        "_system.py",
-        "consumers-not-measured",
-        "groups = self._log_groups.values()",
-        "tests/test_telemetry.py::test_outage_of_a_consumer_is_measured_and_its_lag_is_not",
-    ),
-    Mutant(
         "a connection that could not be put into WAL mode stays open, and its file cannot be opened again",
         "_store/sqlite/connection.py",
         "unusable-connection-left-open",

@@ -297,16 +297,9 @@ class LaneWorker:
             return job
         # A key that has failed does not delay a merge: it may need events that are read only after that.
         # fault: failed-key-delays-a-merge
-        job = self._due_job() if self._retries.due and not self._stopped else None
+        job = self._retries.next_job() if self._retries.due and not self._stopped else None
         self._live_is_next = job is not None
         return job or self.lane.next_job(self._limit)
-
-    def _due_job(self) -> Job | None:
-        now = self._run.clock.monotonic()
-        for key, due_at in self._retries.due.items():
-            if due_at <= now and (job := self.lane.begin(self.lane.failures[key])) is not None:
-                return job
-        return None
 
     @property
     def _may_begin(self) -> bool:

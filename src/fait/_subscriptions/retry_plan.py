@@ -12,7 +12,7 @@ from fait._events.envelope import RecordedEvent
 from fait._store.ports.failures import KeyFailure
 from fait._subscriptions.error_text import describe_error, name_of_type
 from fait._subscriptions.failure import MAX_PARKED_KEYS, FailureAction, describe_failure, must_wait
-from fait._subscriptions.lane import RangeLane
+from fait._subscriptions.lane import Job, RangeLane
 from fait._subscriptions.subscription import FailedKey, Outcome
 from fait._subscriptions.subscription_run import SubscriptionRun
 from fait._telemetry import logger
@@ -62,6 +62,14 @@ class RetryPlan:
         if outcome.error_of == "any_key" or self.must_wait(outcome, error):
             return None
         return self._run.subscription.key_of(event)
+
+    def next_job(self) -> Job | None:
+        """Return a job for a key that is due; None if there is none, or if jobs of these keys run."""
+        now = self._run.clock.monotonic()
+        for key, due_at in self.due.items():
+            if due_at <= now and (job := self._lane.begin(self._lane.failures[key])) is not None:
+                return job
+        return None
 
     def failure_of(self, failed: FailedKey, previous: KeyFailure | None) -> tuple[KeyFailure, FailureAction]:
         """Return the failure of a key after an error, and what follows."""
