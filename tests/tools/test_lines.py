@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fait._events.envelope import RecordedEvent
@@ -83,6 +83,7 @@ lines = st.builds(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # so is a busy machine
 @given(lines)
 def test_round_trip_preserves_line(line: dict[str, Any]) -> None:
     assert msgspec.json.decode(round_trip(msgspec.json.encode(line))) == line
