@@ -24,7 +24,7 @@ FAULTS: Final = (
         "fait doctor advises to make a service available, although a broker has lost messages",
         "_store/health.py",
         "lost-messages-called-an-outage-of-a-service",
-        'case "":',
+        'return "Make the service available that the error names"',
         "tests/tools/test_doctor.py::test_advice_for_a_subscription_that_waits_fits_the_error",
     ),
     Mutant(

@@ -87,10 +87,10 @@ def _find_waiting(name: str, progress: str, each: SubscriptionOverview, redacted
 
 def _next_step(each: SubscriptionOverview, outage: Outage, redacted_url: str) -> str:
     """Return what ends an outage: not each one is that of a service."""
+    # fault: lost-messages-called-an-outage-of-a-service
     match outage.error_type.removeprefix("fait."):
         case "EventTooNew":
             return "Deploy the version of the app that has stored the event"
-        # fault: lost-messages-called-an-outage-of-a-service
         case "OffsetLost" | "BrokerLostMessages":
             rewind = command_hint(f"rewind {each.name} --app MODULE:APP --dry-run", redacted_url)
             return f"The broker has lost messages, or the topic was created again. See what would be repeated: {rewind}"
