@@ -26,13 +26,6 @@ FAULTS = [
         "tests/delivery/test_outage_log.py::test_outage_of_a_service_is_logged_once_and_retried_with_growing_delays",
     ),
     Mutant(
-        "a consumer of Kafka does not notice an outage while it commits an offset",
-        "_delivery/brokers/kafka/consumer.py",
-        "kafka-commit-delays-an-outage",
-        "consumer.commit(offsets=changed, asynchronous=False)",
-        "tests/delivery/test_outage_log.py::test_outage_is_logged_when_it_begins_and_when_it_ends[stoppable_kafka_server]",
-    ),
-    Mutant(
         "a topic of Kafka that was created again is read on at the offset in the former one",
         "_delivery/brokers/kafka/consumer.py",
         "kafka-topic-created-again-is-read-on",

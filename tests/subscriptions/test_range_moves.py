@@ -218,6 +218,7 @@ async def test_event_that_an_earlier_owner_left_pending_is_not_handled_again_aft
         async with asyncio.timeout(20):
             while (await s.store.leases.ranges("once"))[0].finished < last.position:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
+        await until(lambda: runner.groups["once"].state == "live")
 
     assert calls == [1, 2]
 
