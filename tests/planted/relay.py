@@ -149,6 +149,13 @@ FAULTS = [
         f"{RELAY}redriven_key_of_a_function_is_published_without_other_keys",
     ),
     Mutant(
+        "a message whose record has failed is published again",
+        "_delivery/relay/range_publisher.py",
+        "published-again-after-failed-record",
+        "pass",
+        f"{RELAY}message_is_not_published_again_if_it_could_not_be_recorded",
+    ),
+    Mutant(
         "a relay publishes behind messages that its broker has lost",
         "_delivery/relay/confirmed.py",
         "lost-messages-not-noticed",

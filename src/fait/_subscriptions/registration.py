@@ -345,8 +345,8 @@ class Registrar:
                 f"it was written for log {registration.log_id} epoch {registration.epoch_id}, but this is log "
                 f"{log.log_id} epoch {log.epoch_id}",
             )
-        known = definition.definition_hash, *[""] * definition.depends_on_environment
-        if registration.definition_hash not in known:
+        is_unknown = definition.depends_on_environment and not registration.definition_hash
+        if registration.definition_hash != definition.definition_hash and not is_unknown:
             if runs_here:
                 raise await definition_changed(self._registrations, definition)
             if definition.table is None:  # what its worker runs does not matter here

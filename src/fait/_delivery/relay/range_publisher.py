@@ -251,6 +251,7 @@ class RangePublisher:
             for each in batch:
                 topic.confirmed = topic.confirmed.with_redriven(each.key, each.position)
         else:
+            # fault: published-again-after-failed-record
             topic.start = upto
             topic.confirmed = replace(topic.confirmed, position=upto)
         return results
