@@ -431,6 +431,28 @@ async def test_acknowledged_offset_is_that_of_the_group_for_other_tools(
     tool.close()
 
 
+async def test_frozen_server_does_not_hold_up_reads_by_the_commit_of_an_offset(
+    stoppable_kafka_server: KafkaServer,
+) -> None:
+    broker = await open_broker(stoppable_kafka_server.url, timeout_s=10)
+    topic = await new_topic(broker)
+    [lane] = await broker.lanes(topic)
+    publisher = await broker.publisher(topic, SOURCE, ALL, 1)
+    await publisher.publish([message(1)], after=0, upto=1)
+    consumer: Any = await broker.consumer(ConsumerSpec(name="c", lanes=[lane], start="beginning"), {})
+    while not isinstance(batch := await consumer.receive(1), ConsumedBatch):
+        pass
+    stoppable_kafka_server.freeze()
+    try:
+        await consumer.acknowledge(lane, batch.messages[0].offset)
+        async with asyncio.timeout(4):
+            while consumer._committed.get(lane) is None:
+                await consumer.receive(0.1)
+    finally:
+        stoppable_kafka_server.thaw()
+    await broker.close()
+
+
 async def test_offset_whose_message_is_deleted_continues_with_the_first_that_is_left(
     broker: Broker, admin: AdminClient
 ) -> None:

@@ -26,6 +26,13 @@ FAULTS = [
         "tests/delivery/test_outage_log.py::test_outage_of_a_service_is_logged_once_and_retried_with_growing_delays",
     ),
     Mutant(
+        "the commit of an offset holds up the reads of a consumer of Kafka",
+        "_delivery/brokers/kafka/consumer.py",
+        "kafka-commit-delays-an-outage",
+        "consumer.commit(offsets=changed, asynchronous=False)",
+        "tests/brokers/test_kafka.py::test_frozen_server_does_not_hold_up_reads_by_the_commit_of_an_offset",
+    ),
+    Mutant(
         "a topic of Kafka that was created again is read on at the offset in the former one",
         "_delivery/brokers/kafka/consumer.py",
         "kafka-topic-created-again-is-read-on",

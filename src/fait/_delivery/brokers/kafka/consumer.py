@@ -202,6 +202,7 @@ class KafkaConsumer(PollingConsumer):
         changed = [self._partition(lane, at) for lane, at in acknowledged.items() if known.get(lane) != at]
         self._committed_at = time.monotonic()
         if changed:
+            # fault: kafka-commit-delays-an-outage
             consumer.commit(offsets=changed, asynchronous=not at_end)
             self._committed = acknowledged
 
