@@ -34,7 +34,7 @@ demo-brokers: install ## run two services over NATS, Redis, Kafka and RabbitMQ, 
 quick: install ## tests without a server and without slow programs: 90 s
 	$(BIN)/pytest -n 4 -m "not server and not slow"
 
-test: install ## all tests, on real servers: 20 minutes
+test: install ## all tests, on real servers: 20 to 25 minutes
 	$(BIN)/pytest -n 5 # more than the cores: most tests wait for disks, servers and clocks
 
 test-failed: install ## the tests that failed in the last run, one after the other
