@@ -16,7 +16,6 @@ from fait._app import App
 from fait._broker_errors import MessageRefused
 from fait._clock import new_id
 from fait._decisions.client import NewEvents
-from fait._delivery.brokers.memory import broker as memory
 from fait._events.envelope import EncodedEvent, Envelope
 from fait._events.event import event
 from fait._store.ports.failures import FailureRequest
@@ -32,6 +31,8 @@ __all__ = ["PolicyContract", "eventually"]
 THRICE: Final = FailurePolicy(initial_s=0.005, max_s=0.01, attempts=3)
 TOPIC: Final = "moves"
 ERROR_TEXT: Final = "the text of an error"
+TOO_LARGE: Final = "x" * (1024 * 1024 - 100)
+"""The name of an account with which an event is small enough for a log, and its message too large for the broker."""
 SETTLE_S: Final = 30.0
 """Timeout for all events to be handled, in seconds."""
 
@@ -249,7 +250,7 @@ class PolicyContract(ProcessorContract):
         async with _relay(url, Faults(), replace(THRICE, attempts=None if then != "skip" else 9, then=then)) as relay:
             s = relay.system
             await _move(s, 1)
-            await s.publish(Moved(2, ["x" * 2_000]), stream="move-a")
+            await s.publish(Moved(2, [TOO_LARGE]), stream="move-a")
             await _move(s, 3)
             await relay.until_ended(then)
 
@@ -320,7 +321,7 @@ class PolicyContract(ProcessorContract):
 
     async def test_refused_message_is_no_outage_whatever_the_policy_names(self, url: str) -> None:
         async with _relay(url, Faults(), FailurePolicy(outages=(Exception,))) as relay:
-            await relay.system.publish(Moved(1, ["x" * 2_000]), stream="move-a")
+            await relay.system.publish(Moved(1, [TOO_LARGE]), stream="move-a")
             await _move(relay.system, 2)
             await relay.until_ended("park")
 
@@ -367,7 +368,7 @@ class _PublishingRelay:
 async def _relay(
     url: str, faults: Faults, policy: FailurePolicy, *, has_key: bool = False
 ) -> AsyncGenerator[_PublishingRelay, None]:
-    """Run an app with a relay to a broker in memory, which refuses messages of more than 1,000 bytes."""
+    """Run an app with a relay to a broker in memory, which refuses messages of more than 1 MiB."""
 
     def topic(event: Moved) -> str:
         faults.check(event.accounts[0], event.amount)
@@ -386,10 +387,8 @@ async def _relay(
         Moved, to=to, topic=topic, key=key if has_key else None, name="relay-moves", start="beginning",
         on_failure=policy,
     )  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(memory, "FEATURES", replace(memory.FEATURES, maximum_message_bytes=1_000))
-        async with app.open(url) as system:
-            yield _PublishingRelay(system, to)
+    async with app.open(url) as system:
+        yield _PublishingRelay(system, to)
 
 
 def _statements(faults: Faults, policy: FailurePolicy, *, keyed_by_stream: bool) -> tuple[App, Any]:
