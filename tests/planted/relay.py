@@ -51,6 +51,14 @@ FAULTS = [
         f"{CHECKPOINTS}events_of_a_key_that_had_failed_are_recorded_at_once",
     ),
     Mutant(
+        "an event below the frontier that is finished later is not recorded until another event follows",
+        "_subscriptions/lane.py",
+        "finished-pending-event-not-recorded",
+        "are_stored = True",
+        "tests/subscriptions/test_lane.py"
+        "::test_unfinished_event_of_a_former_owner_is_recorded_when_it_is_finished_before_its_record",
+    ),
+    Mutant(
         "a key is handed back before what its owner has published is recorded",
         "_subscriptions/lane_worker.py",
         "key-handed-back-below-what-is-finished",

@@ -102,6 +102,31 @@ async def test_large_events_of_a_failed_key_are_read_page_by_page() -> None:
     assert (first.position, second.position) == (5, 7)
 
 
+def test_unfinished_event_of_a_former_owner_is_recorded_when_it_is_finished_before_its_record() -> None:
+    lane = RangeLane(lease_of([1]), lambda event: event.stream, 1)
+    lane.take([event_at(1, "a")], 1)
+    job = lane.next_job(10)
+    assert job is not None
+    assert not lane.has_passed_events
+
+    lane.finish_early(job.events)
+
+    assert lane.has_passed_events
+    assert lane.move().pending == ()
+    lane.recorded(lane.move(), ())
+    assert not lane.has_passed_events
+
+
+def test_unfinished_event_of_a_former_owner_is_recorded_when_its_key_has_failed() -> None:
+    lease = replace(lease_of([1]), failures=(failure_at(event_at(1, "a")),))
+    lane = RangeLane(lease, lambda event: event.stream, 1)
+
+    lane.take([event_at(1, "a")], 1)
+
+    assert lane.has_passed_events
+    assert lane.move().pending == ()
+
+
 @pytest.mark.anyio
 async def test_nothing_is_recorded_after_an_unknown_outcome() -> None:
     lane, calls = RangeLane(lease_of(), lambda event: event.stream, 8), list[int]()

@@ -75,6 +75,7 @@ class RangeLane:
         self._is_serial = concurrency == 1
         # Several jobs can leave all events unfinished below the frontier. One job leaves none there.
         self._max_taken = 2 * PAGE_SIZE if self._is_serial else MAX_PENDING
+        self._stored_pending = lease.pending
         self._unfinished = dict.fromkeys(lease.pending, 0)  # positions in order, with the sizes of events in memory
         self._queues: dict[str, deque[RecordedEvent]] = {}
         self._ready: deque[str] = deque()
@@ -114,15 +115,19 @@ class RangeLane:
 
     @property
     def has_passed_events(self) -> bool:
-        """Whether the frontier can move although no other event is finished."""
+        """Whether there is something to record although no other event is finished."""
+        if self.has_unrecorded_events:
+            return True
         if not self._unfinished:
             return self.frontier < self.cursor
-        return self.has_unrecorded_events or (bool(self._set_aside) and len(self._unfinished) <= MAX_PENDING)
+        return bool(self._set_aside) and len(self._unfinished) <= MAX_PENDING
 
     @property
     def has_unrecorded_events(self) -> bool:
-        """Whether events are finished that are not recorded."""
-        return self._finished_early > self.frontier
+        """Whether events are finished, or set aside, that are not recorded."""
+        # fault: finished-pending-event-not-recorded
+        are_stored = all(map(self._unfinished.__contains__, self._stored_pending))
+        return self._finished_early > self.frontier or not are_stored
 
     def take(self, events: Sequence[RecordedEvent], position: int) -> None:
         """Take up the events after the cursor, up to a position or to that of the last one for which there is space."""
@@ -268,7 +273,7 @@ class RangeLane:
     def recorded(self, move: RangeMove, finished: Collection[int]) -> None:
         """Apply a move that was recorded."""
         self.size -= sum(map(self._unfinished.pop, finished, repeat(0)))
-        self.frontier = move.frontier
+        self.frontier, self._stored_pending = move.frontier, move.pending
         for key, events in list(self._set_aside.items()):
             for each in [each for each in events if each <= self.frontier]:
                 self.size -= size_of(events.pop(each))  # now the failure stands for it
