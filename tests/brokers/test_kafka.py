@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from typing import Any
@@ -74,13 +75,20 @@ async def new_topic(broker: Broker, lanes: int = 1) -> str:
 
 
 def change(admin: AdminClient, topic: str, **settings: str) -> None:
-    """Change settings of a topic; `_` is `.` in their names."""
-    entries = [
-        ConfigEntry(name.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET)
-        for name, value in settings.items()
-    ]
+    """Change settings of a topic, and wait until its server shows them; `_` is `.` in their names."""
+    values = {name.replace("_", "."): value for name, value in settings.items()}
+    entries = [ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in values.items()]
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
     admin.incremental_alter_configs([resource])[resource].result()
+    end = time.monotonic() + 10
+    while not values.items() <= settings_of(admin, topic).items():
+        assert time.monotonic() < end, f"the server does not show {values}"
+
+
+def settings_of(admin: AdminClient, topic: str) -> dict[str, str]:
+    """Return the settings of a topic as its server shows them."""
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    return {name: entry.value for name, entry in admin.describe_configs([resource])[resource].result().items()}
 
 
 def message(position: int, key: str = "k", body: bytes = b"", bucket: int = 0) -> Message:
