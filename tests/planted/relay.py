@@ -59,6 +59,13 @@ FAULTS = [
         "::test_unfinished_event_of_a_former_owner_is_recorded_when_it_is_finished_before_its_record",
     ),
     Mutant(
+        "what a relay passes while it publishes is recorded only after that",
+        "_subscriptions/lane_worker.py",
+        "passed-events-recorded-after-the-job",
+        "if False:",
+        f"{CHECKPOINTS}event_that_a_former_worker_left_behind_is_recorded_although_no_other_follows",
+    ),
+    Mutant(
         "a key is handed back before what its owner has published is recorded",
         "_subscriptions/lane_worker.py",
         "key-handed-back-below-what-is-finished",

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from fait._delivery.brokers.memory import broker as memory
 from fait._delivery.relay import range_publisher
 from fait._store.memory.recorder import MemoryRecorder
 from fait._store.ports.failures import FailureRequest
+from fait._store.ports.leases import Range
 from fait._store.ports.unit_of_work import UnitOfWork
 from fait._subscriptions import lane_worker
 from tests.relay.published import Noted, TestedBroker, append, relay_app, until, until_published
@@ -124,6 +126,39 @@ async def test_checkpoint_is_written_before_an_outage(
             await until(lambda: _is_recorded(system, 3))
 
     assert before < 3
+
+
+async def test_event_that_a_former_worker_left_behind_is_recorded_although_no_other_follows(
+    memory_broker: TestedBroker, store_url: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(range_publisher, "TIMEOUT_S", 1.0)
+    url = store_url("sqlite")
+    async with memory_broker.limited():
+        with ExitStack() as outage:
+            async with relay_app(memory_broker.url).open(url) as system:
+                await system.publish(Noted("x" * memory_broker.limited_bytes), stream="big")
+                await until(lambda: _is_parked(system, 1))
+                outage.enter_context(memory_broker.down())
+                await system.append(
+                    fait.NewEvents("other", [Noted("left behind")]), fait.NewEvents("big", [Noted("set aside")])
+                )
+                await until(lambda: _is_recorded(system, 3))
+            left = await _range(url, memory_broker)
+        async with relay_app(memory_broker.url).open(url) as system:
+            await until(lambda: _is_finished(system, 3))
+
+    assert (left.position, left.frontier, left.health) == (1, 3, "")
+
+
+async def _range(url: str, broker: TestedBroker) -> Range:
+    async with relay_app(broker.url).open(url, run="elsewhere") as system:
+        [found] = await system.store.leases.ranges()
+    return found
+
+
+async def _is_finished(system: fait.System, position: int) -> bool:
+    """Whether other processes can see that the relay has passed a position."""
+    return min([each.position for each in await system.store.leases.ranges()]) >= position
 
 
 async def _stored_frontier(system: fait.System) -> int:

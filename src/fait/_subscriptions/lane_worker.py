@@ -152,13 +152,12 @@ class LaneWorker:
             raise self._problem
 
     def _start_work(self) -> None:
-        lane = self.lane
         self._start_reading()
         self._start_jobs()
-        is_idle = lane.is_idle and not self._jobs
+        is_idle = self.lane.is_idle and not self._jobs
         if self._beyond is not None and is_idle:
             self._problem = self._beyond
-        if self._end is not None and lane.cursor >= self._end and is_idle:
+        if self._end is not None and self.lane.cursor >= self._end and is_idle:
             self._end = None  # now it stops
 
     def _start_reading(self) -> None:
@@ -257,6 +256,9 @@ class LaneWorker:
             self._reading = None
             self._start_reading()
             self._start_jobs()
+            # fault: passed-events-recorded-after-the-job
+            if self.lane.has_passed_events:
+                self._wake.set()  # to record in time what was set aside
             await self._run_jobs(job)
 
     def _has_recovered(self, page: Page) -> bool:
@@ -320,17 +322,14 @@ class LaneWorker:
         unhandled: Sequence[RecordedEvent] = job.events
         try:
             if job.failure is None:
-                unhandled = await self._handle(job.events)
+                unhandled = await self._apply(job.events, await self._call(job.events, CallContext(self)))
             else:
                 await self._handle_failed(job.failure)
         finally:
             self.lane.end(job, unhandled)
 
-    async def _handle(self, events: Sequence[RecordedEvent]) -> Sequence[RecordedEvent]:
-        """Handle live events, and record them. Returns those that are neither finished nor set aside."""
-        return await self._apply(events, await self._call(events, CallContext(self)))
-
     async def _apply(self, events: Sequence[RecordedEvent], outcome: Outcome) -> Sequence[RecordedEvent]:
+        """Record what became of live events. Returns those that are neither finished nor set aside."""
         # fault: recorded-part-repeated
         (finished, rest), error = outcome.divide(events), outcome.error
         failed = list(outcome.failed_keys)
