@@ -173,6 +173,7 @@ SLEEPS: dict[str, str] = {
     "src/fait/testing/faults.py": "the delay is the fault that a user injects",
     "tests/brokers/test_kafka.py": "a server is killed while messages are on their way",
     "tests/brokers/test_rabbitmq.py": "no request shows that a new queue survives a kill",
+    "tests/brokers/test_rabbitmq_start.py": "no request shows that a new queue survives a kill",
     "tests/brokers/test_servers.py": "a server is killed while messages are on their way",
     "tests/crash/": "processes work at their own pace, and are killed at random moments",
     "tests/delivery/": "processes work at their own pace, and are killed at random moments",

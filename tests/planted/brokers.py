@@ -492,4 +492,11 @@ FAULTS = [
         'if content_type.startswith("application/cloudevents") and "ce_id" not in headers:',
         f"{WIRE}structured_content_type_wins_over_headers",
     ),
+    Mutant(
+        "a queue of RabbitMQ whose node is down is missing",
+        "_delivery/brokers/rabbitmq/connection.py",
+        "queue-whose-node-is-down-is-missing",
+        'return self.text.startswith("NOT_FOUND")',
+        "tests/brokers/test_rabbitmq_start.py::test_topic_of_a_server_that_is_starting_is_not_missing",
+    ),
 ]

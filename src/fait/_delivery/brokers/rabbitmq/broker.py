@@ -29,9 +29,6 @@ __all__ = ["RabbitmqBroker"]
 MAXIMUM_BATCH: Final = 500
 """Maximum number of messages of a call. If all have the same key, one waits for the confirmation of another."""
 
-NOT_FOUND: Final = "NOT_FOUND"
-"""Beginning of the server's reason if something does not exist."""
-
 _LOST_BY_QUEUE: Final = (
     "Limits of the queue, by its arguments or by a policy. A queue that was declared moments before a crash."
 )
@@ -111,8 +108,10 @@ class RabbitmqBroker:
                 lambda: channel.queue_declare(name, durable=True, arguments=self._expected_arguments)
             )
         except ServerRefusal as refusal:  # it has closed the channel
-            if refusal.text.startswith(NOT_FOUND):
+            if refusal.is_missing:
                 raise self._topics.mismatch({lane.topic: f"has no lane {lane.number}"}) from None
+            if refusal.is_outage:
+                raise self._connection.failed(refusal.text) from None
         else:
             return channel
         if mismatch := find_mismatch(self._kind, await self._arguments(lane)):
@@ -137,7 +136,7 @@ class RabbitmqBroker:
         try:
             await self._connection.ask(declare)
         except ServerRefusal as refusal:
-            if refusal.text.startswith(NOT_FOUND):
+            if refusal.is_missing:
                 return False
             raise self._connection.failed(refusal.text) from None
         return True
@@ -163,6 +162,8 @@ class RabbitmqBroker:
                 self._expected_arguments, lambda arguments, durable: self._declare(name, arguments, durable=durable)
             )
         except ServerRefusal as refusal:
+            if refusal.is_outage:
+                raise self._connection.failed(refusal.text) from None
             raise self._topics.mismatch({lane.topic: f"has a queue that cannot be read: {refusal.text}"}) from None
 
     async def _declare(self, queue: str, arguments: Mapping[str, Any], *, durable: bool) -> None:

@@ -65,6 +65,17 @@ class ServerRefusal(Exception):
         self.text = text
         super().__init__(text)
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether a queue or an exchange does not exist."""
+        # fault: queue-whose-node-is-down-is-missing
+        return self.text.startswith("NOT_FOUND - no ")
+
+    @property
+    def is_outage(self) -> bool:
+        """Whether a queue exists, and its node does not answer, as when the server has just been started."""
+        return self.text.startswith("NOT_FOUND") and not self.is_missing
+
 
 class JoiningWriter:
     """Joins what is written in one iteration of the event loop, because aiormq writes each message alone."""
