@@ -126,6 +126,20 @@ FAULTS: Final = (
         PLANS + "workers_that_join_and_crash_agree_within_a_few_looks",
     ),
     Mutant(
+        "a look at the ranges that has failed is repeated at once while a worker cannot be expired",
+        "_subscriptions/runner.py",
+        "failed-look-repeated-at-once",
+        "await self._pause(HEARTBEAT_SHARE * self._lease_s, self._observer.expires_at)",
+        "tests/subscriptions/test_failing.py::test_look_that_fails_is_repeated_at_intervals_and_logged_once",
+    ),
+    Mutant(
+        "a SystemExit that the code of the app raises ends the worker",
+        "_subscriptions/lane_worker.py",
+        "exit-of-the-app-s-code-ends-the-worker",
+        "if isinstance(error, asyncio.CancelledError | KeyboardInterrupt | SystemExit):",
+        "tests/subscriptions/test_processor.py::test_any_error_of_a_fold_is_a_failure_of_its_row",
+    ),
+    Mutant(
         "ranges are split before a crashed worker is expired",
         "_subscriptions/fleet.py",
         "ranges-split-at-once",

@@ -8,13 +8,15 @@ from typing import Any, Self
 import pytest
 
 import fait
+from fait._errors import StoreUnavailable
 from fait._store.open import open_store
 from fait._store.ports.failures import FailureRequest
 from fait._store.ports.leases import Worker
 from fait._store.ports.store import Store
 from fait._store.ports.unit_of_work import UnitOfWork
-from fait._subscriptions.runner import LOOK_SHARE
+from fait._subscriptions.runner import HEARTBEAT_SHARE, LOOK_SHARE, Runner
 from fait._subscriptions.subscription import Outcome
+from fait._subscriptions.worker_observer import WorkerObserver
 from fait.testing.contract.leases import range_of
 from fait.testing.contract.processors import PositionRecorder, register_recorder, running_group
 from fait.testing.contract.store import added, new, write
@@ -314,3 +316,25 @@ async def test_release_in_an_outage_gives_others_time_for_two_reads(store: Store
             await asyncio.sleep(0.01)
 
     assert time.monotonic() - free_since > 2 * LOOK_SHARE * 10
+
+
+async def test_look_that_fails_is_repeated_at_intervals_and_logged_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks, done = list[float](), asyncio.Event()
+
+    async def fail(runner: Runner) -> bool:
+        looks.append(time.monotonic())
+        if len(looks) == 5:
+            done.set()
+        raise StoreUnavailable("disk I/O error", "not_written")
+
+    monkeypatch.setattr(WorkerObserver, "expires_at", 0.0)  # a worker that cannot be expired now
+    app, lease_s = fait.App("parcels"), 0.4
+    app.include(Moves)
+    async with app.open("memory:", lease_s=lease_s):
+        monkeypatch.setattr(Runner, "_look", fail)
+        await asyncio.wait_for(done.wait(), 10)
+
+    assert looks[-1] - looks[0] >= 3 * HEARTBEAT_SHARE * lease_s
+    assert caplog.text.count("failed to look at the ranges") == 1

@@ -77,8 +77,14 @@ async def test_handler_that_returns_a_generator_fails(caplog: pytest.LogCaptureF
     assert "returned a generator" in caplog.text
 
 
-@pytest.mark.parametrize("error", [Panic("!"), GeneratorExit(), StopIteration(), asyncio.CancelledError()], ids=repr)
-@pytest.mark.parametrize("is_async", [True, False])
+NO_EXCEPTIONS = [Panic("!"), GeneratorExit(), StopIteration(), SystemExit(3), asyncio.CancelledError()]
+
+
+@pytest.mark.parametrize(
+    ("error", "is_async"),
+    [*((each, is_async) for each in NO_EXCEPTIONS for is_async in (True, False)), (KeyboardInterrupt(), False)],
+    ids=repr,
+)
 async def test_any_error_of_a_handler_is_a_failure_of_its_event(error: BaseException, is_async: bool) -> None:
     seen = list[int]()
 
@@ -96,6 +102,35 @@ async def test_any_error_of_a_handler_is_a_failure_of_its_event(error: BaseExcep
     assert seen == [0, 1]
     assert status.state == "live"
     assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("error", NO_EXCEPTIONS, ids=repr)
+@pytest.mark.parametrize("keyed_by_stream", [True, False])
+async def test_any_error_of_a_fold_is_a_failure_of_its_row(error: BaseException, keyed_by_stream: bool) -> None:
+    class Doors(fait.ReadModel, key="id", on_failure=ONCE_THEN_SKIP):
+        id: str
+
+        if not keyed_by_stream:
+
+            @classmethod
+            def key_of(cls, event: Opened, at: fait.Envelope[Any]) -> str:
+                return at.stream_id
+
+        @classmethod
+        def evolve(cls, row: "Doors | None", event: Opened, at: fait.Envelope[Any]) -> "Doors":
+            if event.number == 0:
+                raise error
+            return Doors(id=at.stream_id)
+
+    app = fait.App("doors")
+    app.include(Opened, Doors)
+    async with app.open("memory:") as s:
+        for number in range(2):
+            result = await s.publish(Opened(number), stream=f"door-{number}")
+        await s.wait(result, timeout_s=10)
+        found = await s.find(Doors)
+
+    assert [each.id for each in found] == ["1"]
 
 
 async def test_hung_handlers_do_not_time_out_another_handler() -> None:

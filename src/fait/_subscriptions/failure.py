@@ -1,5 +1,6 @@
 """What happens when an event cannot be handled: retries with exponential back-off and jitter, then parking."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final, Literal, cast
@@ -24,6 +25,7 @@ __all__ = [
     "check_policy",
     "describe_failure",
     "describe_outage",
+    "ends_task",
     "is_outage",
     "must_wait",
 ]
@@ -154,12 +156,24 @@ def check_policy(declaration: str, policy: Any) -> None:
 
 
 def as_exception(error: BaseException) -> Exception:
-    """Return an error that a handler raised as one that can be a failure of its event."""
+    """Return an error that the code of the app raised as one that can be a failure of its event."""
     if isinstance(error, Exception):
         return error
-    raised = RuntimeError(f"the handler raised {error!r}")
+    raised = RuntimeError(f"the code of the app raised {error!r}")
     raised.__cause__ = error
     return raised
+
+
+def ends_task(error: BaseException) -> bool:
+    """Return whether an error asks the current task to end: it was canceled, or Ctrl-C was pressed.
+
+    A `CancelledError` that the code of the app raises, or a `SystemExit`, is an error like any other. If it ended the
+    worker, it would end one worker after the other.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is not None and bool(task.cancelling())
+    return isinstance(error, KeyboardInterrupt)
 
 
 def is_outage(error: BaseException, policy: FailurePolicy) -> bool:

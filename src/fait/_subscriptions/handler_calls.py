@@ -163,7 +163,8 @@ class _HandlerBatch:
             with self._cause():
                 try:
                     result = self._handle(self._calls[self.handled])
-                except (StopIteration, GeneratorExit) as error:  # the first cannot be raised by a future
+                # The first cannot be raised by a future, and Ctrl-C reaches no thread.
+                except (StopIteration, GeneratorExit, KeyboardInterrupt) as error:
                     raise RuntimeError(f"the handler raised {error!r}") from error
             if inspect.isawaitable(result):
                 return result

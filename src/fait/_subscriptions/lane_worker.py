@@ -27,7 +27,7 @@ from fait._events.query import Query
 from fait._store.ports.failures import FailureChange, KeyFailure
 from fait._subscriptions.call_context import CallContext, LaneTenure
 from fait._subscriptions.error_text import describe_error
-from fait._subscriptions.failure import as_exception, is_outage
+from fait._subscriptions.failure import as_exception, ends_task, is_outage
 from fait._subscriptions.lane import Job, RangeLane
 from fait._subscriptions.record_queue import NOTHING, JobResult, RecordQueue
 from fait._subscriptions.retry_plan import RetryPlan
@@ -381,9 +381,10 @@ class LaneWorker:
                 # fault: hung-call-not-told
                 with self._run.call():
                     return await self._subscription.handle(events, context)
-        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
-            raise
         except BaseException as error:
+            # fault: exit-of-the-app-s-code-ends-the-worker
+            if ends_task(error):
+                raise
             if is_outage(error, self._definition.policy):
                 return Outcome(0, error=as_exception(error))
             return Outcome(0, error=self._split(events, error))

@@ -13,7 +13,7 @@ from fait._errors import UsageError
 from fait._events.codec import Codec, Decode, DecodeTable, decode_recorded
 from fait._events.envelope import Envelope, RecordedEvent
 from fait._store.ports.tables import RowChange, Tables
-from fait._subscriptions.failure import must_wait
+from fait._subscriptions.failure import as_exception, must_wait
 from fait._subscriptions.read_model import ReadModelDefinition, key_text
 from fait._subscriptions.subscription import FailedKey, Outcome, ProcessingContext, SubscriptionDefinition, Tenure
 
@@ -56,13 +56,13 @@ class Projection:
         try:
             change = await self._fold(events, context.is_concerned)
             return Outcome(len(events), rows=(change,) if change.upserts or change.deletes else ())
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if len(events) > 1 or self._model.keyed_by_stream or must_wait(error, self.definition.policy):
                 raise
             return await self._fold_each_key(events, context, error)
 
     async def _fold_each_key(
-        self, events: Sequence[RecordedEvent], context: ProcessingContext, error: Exception
+        self, events: Sequence[RecordedEvent], context: ProcessingContext, error: BaseException
     ) -> Outcome:
         """Fold one event, which failed, for each of its keys; raise the error if its keys cannot be found."""
         converted = self._codec.convert(self._handled, events)
@@ -71,11 +71,11 @@ class Projection:
         for each in sorted(key for key in keys if context.is_concerned(key)):
             try:
                 rows.append(await self._fold(events, each.__eq__))
-            except Exception as error_of_key:
+            except (Exception, SystemExit) as error_of_key:
                 # fault: outage-of-a-key-is-its-failure
                 if must_wait(error_of_key, self.definition.policy):
                     raise
-                failed.append(FailedKey(each, events[0], error_of_key))
+                failed.append(FailedKey(each, events[0], as_exception(error_of_key)))
         if not failed:
             raise error
         return Outcome(1, rows=rows, failed_keys=failed)

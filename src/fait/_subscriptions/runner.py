@@ -5,6 +5,8 @@ look        every quarter of a lease, or sooner: all workers and all ranges; eac
 """
 
 import asyncio
+import logging
+import math
 import os
 import socket
 from collections import defaultdict
@@ -169,6 +171,7 @@ class Runner:
             )  # fmt: skip
 
     async def _heartbeat(self) -> None:
+        failures = 0
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(HEARTBEAT_SHARE * self._lease_s):
@@ -181,8 +184,10 @@ class Runner:
                 requested = await self._failures.requested()
                 for group in self.groups.values():
                     group.accept_requests(requested)
+                failures = 0
             except Exception as error:  # without further heartbeats this process would lose all its leases
-                logger.warning("heartbeat failed, retrying: worker=%s error=%r", self.worker, error)
+                failures += 1
+                self._log_failure("heartbeat failed", failures, error)
 
     async def _send_heartbeat(self) -> None:
         begun_at = self._clock.monotonic()
@@ -192,20 +197,34 @@ class Runner:
             group.confirm_leases(owned, begun_at)
 
     async def _look_repeatedly(self) -> None:
+        failures = 0
         while True:
             self._changed.clear()
-            share = HEARTBEAT_SHARE
             try:
                 share = LOOK_SHARE if await self._look() else HEARTBEAT_SHARE
+                failures = 0
+                await self._pause(share * self._lease_s, self._observer.expires_at)
             except Exception as error:  # the next look sees the same
-                logger.warning("failed to look at the ranges, retrying: worker=%s error=%r", self.worker, error)
-            await self._pause(share * self._lease_s)
+                failures += 1
+                self._log_failure("failed to look at the ranges", failures, error)
+                # fault: failed-look-repeated-at-once
+                await self._pause(HEARTBEAT_SHARE * self._lease_s)
 
-    async def _pause(self, seconds: float) -> None:
-        """Wait, or return early if a range is to be acquired, or the heartbeat of a worker may have stood still."""
+    def _log_failure(self, problem: str, failures: int, error: Exception) -> None:
+        """Log the first of several failures in a row as a warning: an outage may last for hours."""
+        level = logging.WARNING if failures == 1 else logging.DEBUG
+        logger.log(level, "%s, retrying: worker=%s error=%r", problem, self.worker, error)
+
+    async def _pause(self, seconds: float, until: float = math.inf) -> None:
+        """Wait, or return early if a range is to be acquired.
+
+        Args:
+            seconds: maximum time.
+            until: monotonic time at which the heartbeat of another worker has stood still for as long as its lease.
+        """
         now = self._clock.monotonic()
         rests = [each.run.rests_until - now for each in self.groups.values() if each.rests]
-        due_s = min([seconds, *rests, self._observer.expires_at - now])
+        due_s = min([seconds, *rests, until - now])
         with suppress(TimeoutError):
             async with asyncio.timeout(max(0.001, due_s)):
                 await self._changed.wait()

@@ -22,6 +22,7 @@ from fait._delivery.relay.routing import Routing
 from fait._events.codec import Codec
 from fait._events.envelope import RecordedEvent
 from fait._store.ports.store import Store
+from fait._subscriptions.failure import as_exception
 from fait._subscriptions.subscription import (
     FailedKey,
     Outcome,
@@ -83,7 +84,7 @@ class Relay:
         """Return the key of an event; None if the function of the app fails: `handle` says how."""
         try:
             return self._routing.key_of(event)
-        except Exception:
+        except (Exception, SystemExit):
             return None
 
     async def begin(self, tenure: Tenure) -> None:
@@ -165,8 +166,8 @@ class Relay:
         """Return the message of an event, or why there is none; None if it is not published by this call."""
         try:
             key = self._routing.key_of(event)
-        except Exception as error:
-            return _NotEncoded(error, "any_key")
+        except (Exception, SystemExit) as error:
+            return _NotEncoded(as_exception(error), "any_key")
         # The function of the app may have failed when the event was taken up. So it can belong to another range.
         # fault: event-without-key-published-by-each-range
         # fault: events-of-other-keys-redriven
@@ -176,9 +177,9 @@ class Relay:
             if (topic := self._routing.topic_of(event)) is None:
                 return None
             message = publisher.message_of(self._versions.convert(event), topic, key, floor)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             # fault: place-of-a-refusal-forgotten
-            return _NotEncoded(error, "event")
+            return _NotEncoded(as_exception(error), "event")
         return RoutedMessage(number, topic, message)
 
 
