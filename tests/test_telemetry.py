@@ -14,6 +14,7 @@ from fait._telemetry import METRICS
 from fait.testing.contract.store import START
 from fait.testing.faults import conflicts
 from tests.faults.load import until
+from tests.inbox.topics import new_topic, placed
 
 pytestmark = pytest.mark.anyio
 
@@ -208,6 +209,26 @@ async def test_outage_of_a_consumer_is_measured_and_its_lag_is_not(
     assert telemetry.values("fait.subscription.lag_events", name="receive") == []
     assert telemetry.values("fait.subscription.lag", name="receive") == []
     assert status.lag is None
+
+
+async def test_backlog_of_a_consumer_is_its_lag_in_events(
+    store_url: Callable[[str], str], telemetry: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fait._observation.REPORT_INTERVAL_S", 0.01)
+    app, released = fait.App("bank"), asyncio.Event()
+
+    async def receive(event: Any) -> None:
+        await released.wait()
+
+    async with new_topic("memory:telemetry-backlog") as topic:
+        app.consume(topic.name, from_=topic.url, name="receive")(receive)
+        await topic.publish(placed(1, "a"), placed(2, "b"))
+        async with app.open(store_url("sqlite"), lease_s=0.5, telemetry=telemetry):
+            await until(lambda: 2 in telemetry.values("fait.subscription.lag_events", name="receive"))
+            released.set()
+            await until(lambda: telemetry.values("fait.subscription.lag_events", name="receive")[-1] == 0)
+
+    assert telemetry.values("fait.subscription.lag", name="receive") == []
 
 
 async def test_no_value_of_an_event_is_in_an_attribute(s: fait.System, telemetry: Recorded) -> None:

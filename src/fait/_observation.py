@@ -6,7 +6,7 @@ A system without telemetry uses none of this: the log, the recorder and the subs
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, cast
 
@@ -18,7 +18,7 @@ from fait._events.append import AppendCondition, Appended, AppendResult, Conditi
 from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.event import NOTHING_DECIDED
 from fait._events.stream import category_of
-from fait._store.ports.leases import Outage, Range
+from fait._store.ports.leases import Outage, Range, backlog_of
 from fait._store.ports.store import Store
 from fait._store.ports.unit_of_work import RecordResult, UnitOfWork
 from fait._subscriptions.processor_group import ProcessorGroup
@@ -166,7 +166,7 @@ def _traceparents(events: Sequence[RecordedEvent]) -> list[str]:
 
 
 async def report_periodically(
-    groups: Iterable[ProcessorGroup], store: Store, clock: Clock, telemetry: Telemetry
+    groups: Collection[ProcessorGroup], store: Store, clock: Clock, telemetry: Telemetry
 ) -> None:
     """Measure the head and the positions of subscriptions at intervals. A subscription that stands still is seen, too.
 
@@ -184,8 +184,9 @@ async def report_periodically(
         await asyncio.sleep(REPORT_INTERVAL_S)
 
 
-async def _report(groups: Iterable[ProcessorGroup], store: Store, clock: Clock, telemetry: Telemetry) -> None:
+async def _report(groups: Collection[ProcessorGroup], store: Store, clock: Clock, telemetry: Telemetry) -> None:
     ranges = await store.leases.ranges()
+    workers = await store.leases.workers() if any(each.definition.is_received for each in groups) else []
     head = await store.log.head()
     telemetry.measure("fait.store.head_position", head, {})
     for group in groups:
@@ -194,8 +195,10 @@ async def _report(groups: Iterable[ProcessorGroup], store: Store, clock: Clock, 
         labels = {"name": group.name}
         telemetry.measure("fait.subscription.position", position, labels)
         telemetry.measure("fait.subscription.outage", _outage_s(own, clock), labels)
-        if not group.definition.is_received:  # only the broker of a consumer knows its lag
-            telemetry.measure("fait.subscription.lag_events", max(0, head - position), labels)
+        lag = backlog_of(group.name, own, workers) if group.definition.is_received else max(0, head - position)
+        if lag is not None:
+            telemetry.measure("fait.subscription.lag_events", lag, labels)
+        if not group.definition.is_received:  # no broker tells how old its messages are
             age_s = await _age_s(store, position, clock) if position < head else 0
             telemetry.measure("fait.subscription.lag", age_s, labels)
 

@@ -33,6 +33,7 @@ from fait._events.query import EVERYTHING, Query, check_queries
 from fait._events.stream import check_stream
 from fait._observation import ObservedSubscription, observe_commands, observe_store, report_periodically
 from fait._store.open import open_store
+from fait._store.ports.leases import backlog_of
 from fait._store.ports.store import PORTS, Store
 from fait._subscriptions.feed import follow, stream_pages
 from fait._subscriptions.find import (
@@ -151,7 +152,8 @@ class SubscriptionStatus(Struct, frozen=True):
         state: "waiting": another process runs it, or none; "catching_up"; "live": it has reached the head; "failing":
             it retries after an error; "paused": until `fait resume`; "stopping"; "stopped".
         position: position up to which it has processed the log; of a consumer, the number of messages it has received.
-        lag: difference between the head and `position`; None for a consumer: only its broker knows it.
+        lag: difference between the head and `position`; of a consumer, the number of messages that it has not handled,
+            as its workers knew it some seconds ago; None if a worker or the broker does not tell.
         error: the last error of this process, while it is retried or its key is parked; None if there is none.
         parked: number of keys that are parked, in any process.
         error_text: type and text of `error` as they are logged: shortened, without what looks like a secret, and
@@ -459,12 +461,15 @@ class System(Client):
             StoreUnavailable: the store cannot be read.
         """
         ranges = await self.store.leases.ranges()
+        has_consumers = len(self._log_groups) < len(self._subscription_runner.groups)
+        workers = await self.store.leases.workers() if has_consumers else []
         failures = await self.store.failures.failures()
         keys = Counter((each.subscription, each.state) for each in failures)
         head, statuses = await self.store.log.head(), list[SubscriptionStatus]()
         for name, group in self._subscription_runner.groups.items():
-            position = group.position_in([each for each in ranges if each.key.subscription == name])
-            lag = max(0, head - position) if name in self._log_groups else None
+            own = [each for each in ranges if each.key.subscription == name]
+            position = group.position_in(own)
+            lag = max(0, head - position) if name in self._log_groups else backlog_of(name, own, workers)
             statuses.append(
                 SubscriptionStatus(
                     name, group.state, position, lag, group.error, keys[name, "parked"], group.error_text,

@@ -214,6 +214,27 @@ class EndsInNothing(MemoryConsumer):
         return await super().receive(0)
 
 
+class CountsReceivedMessages(MemoryConsumer):
+    async def backlog(self) -> int | None:
+        return sum(map(self._server.length, self._spec.lanes))
+
+
+class CountsMessagesOfOneLane(MemoryConsumer):
+    async def backlog(self) -> int | None:
+        lane, first = next(iter(self._next.items()))
+        return self._server.length(lane) - first
+
+
+class RemembersTheBacklog(MemoryConsumer):
+    """Tells in an outage what it has told before."""
+
+    async def backlog(self) -> int | None:
+        frozen, self._server.frozen = self._server.frozen, False
+        told = await super().backlog()
+        self._server.frozen = frozen
+        return told
+
+
 def with_publisher(bad: type[BadPublisher]) -> type[MemoryBroker]:
     """Return a broker whose publishers break a rule."""
 

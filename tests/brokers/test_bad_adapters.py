@@ -41,6 +41,9 @@ CONSUMERS = {
     bad.IgnoresPause: "paused_lane_delivers_nothing_and_others_continue",
     bad.IgnoresMaximumBatch: "batch_has_messages_of_one_lane_and_at_most_the_maximum",
     bad.EndsInNothing: "waiting_consumer_receives_a_new_message",
+    bad.CountsReceivedMessages: "backlog_is_the_number_of_messages_that_were_not_received",
+    bad.CountsMessagesOfOneLane: "backlog_is_that_of_all_lanes_after_their_own_offsets",
+    bad.RemembersTheBacklog: "backlog_is_unknown_while_the_server_is_frozen_and_that_is_no_outage",
 }
 BROKERS: list[tuple[str, type[MemoryBroker], str]] = [
     *((each.__name__, bad.with_publisher(each), test) for each, test in PUBLISHERS.items()),

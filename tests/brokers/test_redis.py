@@ -7,6 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from fait import BrokerUnavailable, TopologyMismatch, UsageError
+from fait._delivery.brokers.redis import consumer as consumer_module
 from fait.broker import Broker, ConsumedBatch, ConsumerSpec, Message, Publisher, Source, Topology, open_broker
 from tests.servers.redis import RedisServer
 
@@ -130,3 +131,53 @@ async def test_check_of_a_user_who_may_not_read_settings_is_unknown(redis_server
 async def test_part_of_the_url_that_would_be_ignored_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="Nothing was opened"):
         await open_broker(url)
+
+
+async def consumer_of(broker: Broker, topic: str, maximum_batch: int = 500) -> Any:
+    spec = ConsumerSpec(name="c", lanes=await broker.lanes(topic), start="beginning", maximum_batch=maximum_batch)
+    return await broker.consumer(spec, {})
+
+
+async def test_large_backlog_is_counted_by_several_calls(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumer_module, "COUNTED_ENTRIES", 3)
+    monkeypatch.setattr(consumer_module, "MAX_COUNTS", 2)
+    publisher = await publisher_of(broker, "large")
+    await publisher.publish([message(position) for position in range(1, 12)], after=0, upto=11)
+    consumer = await consumer_of(broker, "large", maximum_batch=2)
+
+    assert [await consumer.backlog() for _ in range(2)] == [None, 11]
+    await consumer.receive(1)
+    await publisher.publish([message(12)], after=11, upto=12)
+    assert await consumer.backlog() == 10
+
+
+async def test_entries_that_are_received_during_a_count_are_no_backlog(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = await publisher_of(broker, "during")
+    await publisher.publish([message(position) for position in range(1, 6)], after=0, upto=5)
+    consumer = await consumer_of(broker, "during")
+    call, counts = consumer._counting.call, list[Any]()
+
+    async def receive_during_call(*command: Any) -> Any:
+        counts.append(await call(*command))
+        if len(counts) == 1:
+            await consumer.receive(1)
+        return counts[-1]
+
+    monkeypatch.setattr(consumer._counting, "call", receive_during_call)
+
+    assert await consumer.backlog() == 0
+    assert [count[0] for count in counts] == [5, 0]
+
+
+async def test_deleted_entries_are_no_backlog_after_the_next_read(broker: Broker, client: Any) -> None:
+    publisher = await publisher_of(broker, "deleted")
+    await publisher.publish([message(position) for position in range(1, 6)], after=0, upto=5)
+    consumer = await consumer_of(broker, "deleted")
+    assert await consumer.backlog() == 5
+
+    await client.xtrim("fait:deleted:0", maxlen=0)
+    assert await consumer.receive(0.3) is None
+
+    assert await consumer.backlog() == 0

@@ -14,6 +14,7 @@ import fait
 from fait._clock import SystemClock
 from fait._delivery.brokers.rabbitmq.connection import RabbitmqConnection
 from fait._delivery.brokers.rabbitmq.queues import lane_name
+from fait._delivery.inbox import source
 from fait._delivery.inbox.received_event import Reception
 from fait._delivery.inbox.source import InboxSource, SourceSpec
 from fait._events.query import Query
@@ -122,6 +123,25 @@ async def test_processes_handle_messages_of_one_key_at_the_same_time_and_each_ta
             each.release.set()
 
         assert await until_reserved(systems[0], COUNT) == list(range(1, COUNT + 1))
+
+
+async def test_backlog_is_that_of_all_processes(topic: Topic, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "BACKLOG_INTERVAL_S", 0.05)
+    processes = [Process(topic) for _ in range(2)]
+    async with AsyncExitStack() as closing:
+        systems = await opened(processes, url, closing)
+        await until_shared(systems)
+        for each in processes:
+            each.release.clear()
+        await topic.publish(*[placed(position, "a") for position in range(1, COUNT + 1)])
+
+        async def have_backlog(count: int) -> bool:
+            return {status.lag for each in systems for status in await each.status()} == {count}
+
+        await eventually(lambda: have_backlog(COUNT))
+        for each in processes:
+            each.release.set()
+        await eventually(lambda: have_backlog(0))
 
 
 async def test_event_that_is_published_again_takes_effect_once_without_order(topic: Topic, url: str) -> None:

@@ -499,4 +499,19 @@ FAULTS = [
         'return self.text.startswith("NOT_FOUND")',
         "tests/brokers/test_rabbitmq_start.py::test_topic_of_a_server_that_is_starting_is_not_missing",
     ),
+    Mutant(
+        "entries of Redis that are received during a count are counted",
+        "_delivery/brokers/redis/consumer.py",
+        "redis-entries-received-during-a-count-counted",
+        "if False:",
+        "tests/brokers/test_redis.py::test_entries_that_are_received_during_a_count_are_no_backlog",
+    ),
+    Mutant(
+        "a server that does not tell NATS' backlog in time is an outage",
+        "_delivery/brokers/nats/consumer.py",
+        "nats-backlog-is-an-outage",
+        "async with asyncio.timeout(2 * self._timeout_s):",
+        "tests/brokers/test_contract.py::TestNatsBroker::"
+        "test_backlog_is_unknown_while_the_server_is_frozen_and_that_is_no_outage",
+    ),
 ]

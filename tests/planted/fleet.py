@@ -28,7 +28,7 @@ FAULTS: Final = (
         "tests/tools/test_doctor.py::test_advice_for_a_subscription_that_waits_fits_the_error",
     ),
     Mutant(
-        "the lag of a consumer, which only its broker knows, is 0",
+        "the lag of a consumer that no worker tells is 0",
         "_store/overview.py",
         "consumer-without-lag",
         "if False:",

@@ -9,6 +9,7 @@ CONSUMER = "tests/inbox/test_consumer.py::test_"
 SOURCE = "tests/inbox/test_source.py::test_"
 COMPETING = "tests/inbox/test_competing.py::test_"
 START = "tests/inbox/test_start.py::test_"
+BACKLOG = "tests/inbox/test_backlog.py::test_"
 
 FAULTS = [
     Mutant(
@@ -395,5 +396,33 @@ FAULTS = [
         "mapped-id-ignored",
         "if False:",
         f"{SOURCE}id_of_the_mapping_function_replaces_that_of_a_cloud_event_but_no_mark",
+    ),
+    Mutant(
+        "the heartbeat tells no backlog",
+        "_subscriptions/runner.py",
+        "backlog-not-told",
+        "backlogs = {}",
+        f"{BACKLOG}backlog_of_a_consumer_that_hangs_is_its_lag[sqlite]",
+    ),
+    Mutant(
+        "messages that were received and are not handled are no backlog",
+        "_delivery/inbox/source.py",
+        "received-messages-are-no-backlog",
+        "return max(0, self._last_number - self._number)",
+        f"{BACKLOG}backlog_of_a_consumer_that_hangs_is_its_lag[sqlite]",
+    ),
+    Mutant(
+        "a worker whose lease has ended tells the backlog that it had",
+        "_delivery/inbox/source.py",
+        "backlog-of-a-closed-source-told",
+        "pass",
+        f"{BACKLOG}backlog_of_a_source_that_has_ended_is_not_told",
+    ),
+    Mutant(
+        "the backlog of some ranges is shown as that of all",
+        "_store/ports/leases.py",
+        "backlog-of-some-ranges-shown",
+        "return sum(filter(None, told))",
+        f"{BACKLOG}backlog_is_the_sum_over_the_workers_if_each_tells",
     ),
 ]

@@ -193,7 +193,8 @@ def test_lease_without_heartbeat_is_a_problem_while_events_wait(
     monkeypatch.setattr("fait._tools.cli.doctor.LEASE_DURATION_S", 0.3)
     damage(store, registered("sub", 9, LOG, EPOCH))
     damage(
-        store, "INSERT INTO fait_workers VALUES ('owner', 1, '', '', 0, '', '{}', '{}', '2024-01-01T00:00:00.000000Z')"
+        store,
+        "INSERT INTO fait_workers VALUES ('owner', 1, '', '', 0, '', '{}', '{}', '{}', '2024-01-01T00:00:00.000000Z')",
     )
     damage(store, "UPDATE fait_ranges SET worker = 'owner'")
 
@@ -219,7 +220,8 @@ def test_lease_without_heartbeat_is_a_problem_while_events_wait(
 def test_advice_for_a_subscription_that_waits_fits_the_error(run: Run, store: str, error: str, step: str) -> None:
     damage(store, registered("sub", 9, LOG, EPOCH))
     damage(
-        store, "INSERT INTO fait_workers VALUES ('owner', 1, '', '', 0, '', '{}', '{}', '2024-01-01T00:00:00.000000Z')"
+        store,
+        "INSERT INTO fait_workers VALUES ('owner', 1, '', '', 0, '', '{}', '{}', '{}', '2024-01-01T00:00:00.000000Z')",
     )
     health = json.dumps({"since": "2024-01-01T00:00:00Z", "error_type": error, "error": "text", "location": ""})
     damage(store, f"UPDATE fait_ranges SET worker = 'owner', health = '{health}'")

@@ -1,4 +1,4 @@
-"""A call that hangs is seen before its timeout, also that of a consumer, which has no lag. Ranges of each worker."""
+"""A call that hangs is seen before its timeout, also that of a consumer. Ranges of each worker."""
 
 import asyncio
 import json

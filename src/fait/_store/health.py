@@ -125,7 +125,7 @@ def _find_no_worker(name: str, progress: str, each: SubscriptionOverview, redact
 
 
 def _find_long_call(each: SubscriptionOverview) -> list[Finding]:
-    """Report a call that hangs, before its timeout. A consumer has no lag by which this would be seen."""
+    """Report a call that hangs, before its timeout, also that of a consumer, of whose messages the age is not known."""
     # fault: hung-call-is-no-problem
     if not (detail := each.describe_call(MAX_CALL_S)):
         return []

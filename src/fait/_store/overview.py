@@ -15,7 +15,7 @@ from msgspec import Struct
 from fait._events.query import Query
 from fait._store.ports.failures import FailureState, KeyFailure
 from fait._store.ports.inbox import MAX_STORED_MESSAGES
-from fait._store.ports.leases import Outage, Range, RegisteredWorker
+from fait._store.ports.leases import Outage, Range, RegisteredWorker, backlog_of
 from fait._store.ports.log import Log
 from fait._store.ports.registrations import Kind, RangeKey, Registration
 from fait._store.ports.store import Store
@@ -75,11 +75,11 @@ class SubscriptionOverview(Struct, frozen=True):
     def lag(self) -> int | None:
         """Positions to the head, if an event is not handled that is not of a failed key; otherwise 0.
 
-        None for a consumer: only its broker knows how many messages it has not received.
+        Of a consumer, the number of messages that it has not handled, as its workers tell; None while they do not.
         """
         # fault: consumer-without-lag
         if self.registration.kind == "consumer":
-            return None
+            return backlog_of(self.name, self.ranges, self.owners)
         return 0 if self.oldest is None else max(0, self.head - self.position)
 
     @property

@@ -26,6 +26,7 @@ __all__ = [
 _FAILURE_COLUMNS: Final = tuple(each.name for each in fields(KeyFailure))
 _RUNS: Final = msgspec.json.Decoder(dict[str, str | None])
 _CALLS: Final = msgspec.json.Decoder(dict[str, float])
+_BACKLOGS: Final = msgspec.json.Decoder(dict[str, int])
 _POSITIONS: Final = msgspec.json.Decoder(tuple[int, ...])
 
 
@@ -77,16 +78,15 @@ def updated_lease(lease: Lease, row: Any, failures: Sequence[KeyFailure]) -> Lea
 
 def worker_to_row(worker: Worker) -> tuple[Any, ...]:
     """Return the values of a worker, in the order of its attributes."""
-    *first, runs, calls = astuple(worker)
-    return (*first, *(msgspec.json.encode(dict(each)).decode() for each in (runs, calls)))
+    *first, runs, calls, backlogs = astuple(worker)
+    return (*first, *(msgspec.json.encode(dict(each)).decode() for each in (runs, calls, backlogs)))
 
 
 def worker_from_row(row: Any) -> RegisteredWorker:
     """Return a registered worker from a row: the attributes of the worker, heartbeat and time of registration."""
-    id, app, host, pid, version, runs, calls, heartbeat, started_at = row
-    return RegisteredWorker(
-        Worker(id, app, host, pid, version, _RUNS.decode(runs), _CALLS.decode(calls)), heartbeat, started_at
-    )
+    id, app, host, pid, version, runs, calls, backlogs, heartbeat, started_at = row
+    worker = Worker(id, app, host, pid, version, _RUNS.decode(runs), _CALLS.decode(calls), _BACKLOGS.decode(backlogs))
+    return RegisteredWorker(worker, heartbeat, started_at)
 
 
 def failure_from_row(row: Any) -> KeyFailure:

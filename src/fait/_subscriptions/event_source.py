@@ -46,6 +46,11 @@ class EventSource(Protocol):
         """What is remembered with each record; None: nothing but the move of the range."""
         ...
 
+    @property
+    def backlog(self) -> int | None:
+        """Number of messages of a broker that are not handled; None: it is not known, or the events are in the log."""
+        ...
+
     async def wait(self, after: int) -> None:
         """Wait until there may be an event after a position."""
         ...
@@ -79,6 +84,7 @@ class LogSource:
 
     def __init__(self, log: Log, reader: PageReader, lease: Lease, *, by_stream: bool) -> None:
         self.progress: InboxProgress | None = None
+        self.backlog: int | None = None
         self._reader = reader
         self._lease = lease
         self._failed_events = FailedEvents(log, by_stream=by_stream)

@@ -60,6 +60,7 @@ class LaneWorker:
 
     Attributes:
         lane: the lane.
+        source: where its events come from.
         error: the last error that is being retried; None if there is none.
         lease_lost: why the lease was lost; "" if it was not.
         shows_outage: whether the store shows an outage of the range, which this or a former owner had.
@@ -75,11 +76,10 @@ class LaneWorker:
         self._run = run
         self._definition = run.definition
         self._subscription = run.subscription
-        self._failing_keys = run.failing_keys
         self._report = report
         self._query = _query_of_types(lane.lease.handled_types)
-        self._source = run.open_source(lane.lease)
-        self._records = RecordQueue(run.store.recorder, lane, self._source.progress)
+        self.source = run.open_source(lane.lease)
+        self._records = RecordQueue(run.store.recorder, lane, self.source.progress)
         self._limit = run.definition.batch  # smaller after a batch has failed, to find what is at fault
         self._jobs: set[asyncio.Task[None]] = set()
         self._reading: asyncio.Task[None] | None = None
@@ -206,7 +206,7 @@ class LaneWorker:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
             await self.tenure.end()
-            await self._source.close()
+            await self.source.close()
 
     def _end_task(self, task: "asyncio.Task[None]") -> None:
         """Forget a task that has ended, but not why it failed."""
@@ -229,8 +229,8 @@ class LaneWorker:
             await self._subscription.begin(self.tenure)
         self._has_begun = True
         if not lane.more:
-            await self._source.wait(lane.cursor)
-        page = await self._source.read(lane.cursor, self._query, lane.capacity)
+            await self.source.wait(lane.cursor)
+        page = await self.source.read(lane.cursor, self._query, lane.capacity)
         if self.stopping:
             return
         if self._has_recovered(page):
@@ -267,7 +267,7 @@ class LaneWorker:
         if not (self.shows_outage or self._run.has_read_error):
             return False
         # fault: outage-of-a-handler-ends-with-each-read
-        is_idle = not (page.events or page.more or self._jobs or self._failing_keys) and self.lane.is_idle
+        is_idle = not (page.events or page.more or self._jobs or self._run.failing_keys) and self.lane.is_idle
         return is_idle and not self.is_failing
 
     def _handled(self, events: Sequence[RecordedEvent]) -> Sequence[RecordedEvent]:
@@ -438,7 +438,7 @@ class LaneWorker:
     def _note_progress(self, outcome: Outcome) -> None:
         if outcome.finished and not outcome.failed_keys:
             self._limit = min(self._definition.batch, self._limit * 2)
-            self._failing_keys.clear()
+            self._run.failing_keys.clear()
         if not self.lane.failures:
             self.error = None
         self._report()
@@ -527,7 +527,7 @@ class LaneWorker:
             self._retries.due[key] += CHECKPOINT_DELAY_S
             return
         limit = 1 if failure.state == "retrying" else self._limit
-        page = await self._source.read_failed(failure, self._query, frontier, limit)
+        page = await self.source.read_failed(failure, self._query, frontier, limit)
         events = self._handled(page.events)
         # fault: newer-event-of-failed-key-passed
         if self._beyond is not None:

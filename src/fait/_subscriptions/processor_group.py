@@ -158,6 +158,12 @@ class ProcessorGroup:
         lanes = (each.work.lane for each in self._processors.values() if each.work and each.lease)
         return chain.from_iterable(lane.failures.values() for lane in lanes)
 
+    @property
+    def backlog(self) -> int | None:
+        """Number of messages of a broker that are not handled, of this process's ranges; None: not known."""
+        told = [each.work.source.backlog if each.work else None for each in self._processors.values() if each.lease]
+        return None if None in told or not told else sum(filter(None, told))
+
     def _report(self) -> None:
         """Take over how far the processors have come."""
         working = [each for each in self._processors.values() if each.lease and each.work]

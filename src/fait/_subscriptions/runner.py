@@ -141,7 +141,9 @@ class Runner:
         runs = {name: None if each.rests else each.definition.definition_hash for name, each in self.groups.items()}
         ages = {name: each.run.oldest_call_s for name, each in self.groups.items()}
         calls = {name: round(age_s, 1) for name, age_s in ages.items() if age_s >= MIN_CALL_S}
-        return Worker(self.worker, self._app, socket.gethostname(), os.getpid(), self._version, runs, calls)
+        # fault: backlog-not-told
+        backlogs = {name: backlog for name, each in self.groups.items() if (backlog := each.backlog) is not None}
+        return Worker(self.worker, self._app, socket.gethostname(), os.getpid(), self._version, runs, calls, backlogs)
 
     async def stop(self) -> None:
         """Finish the current events, then release the leases. If canceled, cancel the handlers immediately."""

@@ -211,6 +211,8 @@ class BrokerFeatures(Struct, frozen=True, kw_only=True):
         header_prefix: prefix of CloudEvents attributes in headers, as the protocol's binding defines it. "": there are
             no headers, and the body is the whole event.
         lanes: what a lane is at this broker.
+        backlog: what `Consumer.backlog` returns. "exact": the number of messages. "maximum": not fewer than there are,
+            and 0 if there are none. "unknown": None.
         loses_acknowledged: the settings or failures with which confirmed messages can be lost, as a sentence.
     """
 
@@ -226,6 +228,7 @@ class BrokerFeatures(Struct, frozen=True, kw_only=True):
     exclusive_lanes: bool
     header_prefix: Literal["ce-", "ce_", ""]
     lanes: Literal["partition", "subject", "stream", "queue"]
+    backlog: Literal["exact", "maximum", "unknown"]
     loses_acknowledged: str
 
 
@@ -382,6 +385,17 @@ class Consumer(Protocol):
 
         Raises:
             BrokerUnavailable: the broker cannot be reached. It may or may not have stored the offset.
+        """
+        ...
+
+    async def backlog(self) -> int | None:
+        """Return how many messages of its lanes `receive` has not returned, also while another task calls `receive`.
+
+        A message that is on its way from the broker may not be counted. If several consumers receive messages of the
+        same lane in any order, each has its share of those that none has received.
+
+        Returns:
+            None: the broker does not tell, or did not answer. It never raises, and the consumer can be used after it.
         """
         ...
 

@@ -26,6 +26,11 @@ class ReadyLanes:
         """The lanes that are not paused and have no message."""
         return [lane for lane, messages in self._messages.items() if not messages and lane not in self._paused]
 
+    @property
+    def count(self) -> int:
+        """Number of messages of all lanes."""
+        return sum(map(len, self._messages.values()))
+
     def add(self, lane: Lane, messages: Iterable[ConsumedMessage]) -> None:
         """Add messages at the end of a lane."""
         self._messages[lane].extend(messages)

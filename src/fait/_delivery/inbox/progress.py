@@ -80,6 +80,11 @@ class ReceptionProgress:
         """Whether a message was received and is not recorded as done."""
         return any(self._places.values())
 
+    @property
+    def unfinished(self) -> int:
+        """Number of new messages that were received and are not recorded as done."""
+        return len(self._events)
+
     def receive(self, lane: Lane, number: int, offset: str) -> None:
         """Take note of a message, which may be a duplicate."""
         self._places.setdefault(lane, deque()).append(_ReceivedPlace(number, offset))

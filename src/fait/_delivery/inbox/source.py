@@ -56,6 +56,9 @@ ACKNOWLEDGE_S: Final = 0.02
 FULL_POLL_S: Final = 0.2
 """Interval between two looks at whether a consumer with too many stored messages has space again."""
 
+BACKLOG_INTERVAL_S: Final = 5.0
+"""Interval between two questions to the broker how many messages wait."""
+
 MAX_REPORTED_LOGS: Final = 10
 """Maximum number of logs that are not trusted of which a process logs a line: any program can name others."""
 
@@ -120,6 +123,8 @@ class InboxSource:
         self._folded_at: datetime | None = None
         self._has_warned_of_folded = False
         self._was_full = False
+        self._last_number: int | None = None  # that the last message at the broker will have, when it is received
+        self._looking: asyncio.Task[None] | None = None
 
     async def wait(self, after: int) -> None:
         """Wait until there is a message after a number."""
@@ -196,7 +201,27 @@ class InboxSource:
         wanted = ConsumerSpec(name=spec.consumer, lanes=lanes, start=start, maximum_batch=MAX_BATCH)
         # fault: own-offsets-ignored
         self._consumer = await self._broker.consumer(wanted, {lane: offsets[lane] for lane in lanes if lane in offsets})
+        self._looking = asyncio.create_task(self._look_at_backlog(self._consumer), name=f"fait-backlog-{spec.consumer}")
         return self._consumer
+
+    @property
+    def backlog(self) -> int | None:
+        """Number of messages that the broker had at the last look, and of received ones, that are not done."""
+        if self._last_number is None:
+            return None
+        # fault: received-messages-are-no-backlog
+        return max(0, self._last_number - self._number) + self.progress.unfinished
+
+    async def _look_at_backlog(self, consumer: Consumer) -> None:
+        """Ask for the number of messages at intervals: also while no more are received, because a handler hangs."""
+        while True:
+            number = self._number
+            try:
+                waiting = await consumer.backlog()
+            except Exception:  # of an adapter that breaks its contract: no reason to receive nothing
+                waiting = None
+            self._last_number = None if waiting is None else number + waiting
+            await asyncio.sleep(BACKLOG_INTERVAL_S)
 
     async def _begin_at_end(self, broker: Broker, lanes: Sequence[Lane]) -> Mapping[Lane, str]:
         """Return where the lanes end. It is recorded as if the last messages had been passed over."""
@@ -356,6 +381,11 @@ class InboxSource:
 
     async def close(self) -> None:
         """Tell the broker what is done, and close the connection."""
+        # fault: backlog-of-a-closed-source-told
+        self._last_number = None
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
         if self._consumer is not None:
             with contextlib.suppress(BrokerUnavailable):
                 # fault: done-not-acknowledged-at-end

@@ -16,7 +16,7 @@ from msgspec import Struct
 from fait._store.ports.failures import KeyFailure
 from fait._store.ports.registrations import SLOTS, RangeKey
 
-__all__ = ["Lease", "Leases", "Outage", "Range", "RegisteredWorker", "Worker", "last_ranges"]
+__all__ = ["Lease", "Leases", "Outage", "Range", "RegisteredWorker", "Worker", "backlog_of", "last_ranges"]
 
 
 class Range(Struct, frozen=True):
@@ -109,6 +109,8 @@ class Worker(Struct, frozen=True):
             takes no range of the subscription until then.
         calls: for how many seconds the oldest call of each subscription has run, by subscription, by the clock of this
             process; without those that have just begun.
+        backlogs: number of messages that each consumer has not handled, of those of its ranges that this worker owns,
+            by subscription; without those that are not known.
     """
 
     id: str
@@ -118,6 +120,7 @@ class Worker(Struct, frozen=True):
     version: str = ""
     runs: Mapping[str, str | None] = MappingProxyType({})
     calls: Mapping[str, float] = MappingProxyType({})
+    backlogs: Mapping[str, int] = MappingProxyType({})
 
 
 class RegisteredWorker(Struct, frozen=True):
@@ -141,6 +144,23 @@ def last_ranges(ranges: Iterable[Range]) -> dict[str, Range]:
         name = each.key.subscription
         last[name] = min(last.get(name, each), each, key=attrgetter("finished"))
     return last
+
+
+def backlog_of(subscription: str, ranges: Iterable[Range], workers: Iterable[RegisteredWorker]) -> int | None:
+    """Return the number of messages that a consumer has not handled, as its workers tell.
+
+    Args:
+        subscription: its name.
+        ranges: its ranges.
+        workers: all workers.
+
+    Returns:
+        None: a range has no worker, or a worker does not tell.
+    """
+    backlogs = {each.worker.id: each.worker.backlogs.get(subscription) for each in workers}
+    told = [backlogs.get(owner) for owner in {each.worker for each in ranges}]
+    # fault: backlog-of-some-ranges-shown
+    return None if None in told or not told else sum(filter(None, told))
 
 
 class Leases(Protocol):

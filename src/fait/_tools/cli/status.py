@@ -65,8 +65,9 @@ async def status(
     """Show where each subscription is: owner, state, position, lag, and the last error.
 
     The lag is that of the oldest event that is not handled, in positions and in seconds; it does not include parked
-    keys. A consumer has none: only its broker knows it. The owner is the host and the process that has the lease. With
-    several owners, the ranges of each are counted. All of it is read from the store.
+    keys. That of a consumer is the number of messages that it has not handled, as its worker has heard from the broker
+    some seconds ago; "-" if that is not known. The owner is the host and the process that has the lease. With several
+    owners, the ranges of each are counted. All of it is read from the store.
     """
     history = ProgressHistory()
     async with open_readonly(store) as opened:
@@ -127,7 +128,7 @@ def _as_json(
         "position": each.position,
         "head": each.head,
         "lag": each.lag,
-        "lag_s": None if each.lag is None else _age_s(each.oldest, now),
+        "lag_s": None if each.registration.kind == "consumer" else _age_s(each.oldest, now),
         "rate": rates.get(each.name),
         "error_type": error.error_type if error else None,
         "location": error.location if error else None,
@@ -178,9 +179,8 @@ def _failing_since(each: SubscriptionOverview) -> str | None:
 def _row(each: Mapping[str, Any]) -> tuple[str, ...]:
     state = ", ".join([each["state"], *keys_in_state({name: each[name] for name in _KEY_STATES})])
     error = error_with_place(each["error_type"], each["location"]) if each["error_type"] else _other_error(each)
-    rate, lag = "" if each["rate"] is None else f"{each['rate']:,.0f}/s", ("-", "-")
-    if each["lag"] is not None:
-        lag = f"{each['lag']:,}", f"{each['lag_s']:,.0f}"
+    rate = "" if each["rate"] is None else f"{each['rate']:,.0f}/s"
+    lag = ["-" if value is None else f"{value:,.0f}" for value in (each["lag"], each["lag_s"])]
     return (
         each["subscription"], each["kind"].replace("_", " "), ", ".join(each["owners"]), _count_ranges(each), state,
         f"{each['position']:,}", *lag, rate, error,

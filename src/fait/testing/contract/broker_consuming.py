@@ -3,15 +3,19 @@
 
 import asyncio
 import time
+from typing import Final
 
 import pytest
 
 from fait._broker_errors import OffsetLost, TopologyMismatch
 from fait._delivery.brokers.port import BrokerFeatures, ConsumedBatch, ConsumedMessage, Consumer, Lane, LaneRevoked
-from fait.testing.contract.broker_under_test import BrokerUnderTest, bucket_of, publish, received
+from fait.testing.contract.broker_under_test import BrokerUnderTest, bucket_of, has_backlog, publish, received
 from fait.testing.contract.turns import turns
 
 __all__ = ["ConsumingContract"]
+
+KEYS: Final = [next(key for key in map(str, range(99)) if bucket_of(key) % 2 == lane) for lane in (0, 1)]
+"""A key for each lane of a topic with two lanes."""
 
 
 def require_seekable(features: BrokerFeatures) -> None:
@@ -167,21 +171,20 @@ class ConsumingContract:
     async def test_acknowledgment_is_of_one_lane_and_one_name(self, tested: BrokerUnderTest) -> None:
         require_acknowledgment(tested.broker.features)
         topic = await tested.topic(lanes=2)
-        keys = [next(key for key in map(str, range(99)) if bucket_of(key) % 2 == lane) for lane in (0, 1)]
-        await tested.published(topic, *[tested.message(key, key.encode()) for key in keys])
+        await tested.published(topic, *[tested.message(key, key.encode()) for key in KEYS])
         lanes = await tested.broker.lanes(topic)
         first = await tested.consumer(topic, name="lanes", start="acknowledged")
         offsets = {message.key: message.offset for message in await received(first, 2)}
 
-        await first.acknowledge(lanes[0], offsets[keys[0]])
+        await first.acknowledge(lanes[0], offsets[KEYS[0]])
         await first.close()
 
         again = await tested.consumer(topic, name="lanes", start="acknowledged")
-        assert texts(await received(again, 1)) == [keys[1]]
+        assert texts(await received(again, 1)) == [KEYS[1]]
         assert await nothing(again)
         await again.close()
         other = await tested.consumer(topic, name="other", start="acknowledged")
-        remaining = keys[1:] if tested.broker.features.acknowledges == "removal" else keys
+        remaining = KEYS[1:] if tested.broker.features.acknowledges == "removal" else KEYS
         assert sorted(texts(await received(other, len(remaining)))) == sorted(remaining)
         assert await nothing(other)
 
@@ -230,21 +233,20 @@ class ConsumingContract:
     async def test_paused_lane_delivers_nothing_and_others_continue(self, tested: BrokerUnderTest) -> None:
         topic = await tested.topic(lanes=2)
         first, second = await tested.broker.lanes(topic)
-        keys = [next(key for key in map(str, range(99)) if bucket_of(key) % 2 == lane) for lane in (0, 1)]
         consumer = await tested.consumer(topic)
         consumer.pause(first)
-        await tested.published(topic, *[tested.message(key) for key in keys * 3])
+        await tested.published(topic, *[tested.message(key) for key in KEYS * 3])
 
-        assert {each.key for each in await received(consumer, 3)} == {keys[1]}
+        assert {each.key for each in await received(consumer, 3)} == {KEYS[1]}
         assert await nothing(consumer)
         consumer.resume(first)
         consumer.pause(second)
-        await tested.published(topic, *[tested.message(key) for key in keys])
-        assert {each.key for each in await received(consumer, 4)} == {keys[0]}
+        await tested.published(topic, *[tested.message(key) for key in KEYS])
+        assert {each.key for each in await received(consumer, 4)} == {KEYS[0]}
         assert await nothing(consumer)
         consumer.resume(second)
 
-        assert [each.key for each in await received(consumer, 1)] == [keys[1]]
+        assert [each.key for each in await received(consumer, 1)] == [KEYS[1]]
 
     async def test_consumer_takes_the_lanes_of_one_with_the_same_name(self, tested: BrokerUnderTest) -> None:
         if not tested.broker.features.exclusive_lanes:
@@ -313,3 +315,43 @@ class ConsumingContract:
         found += texts(await received(consumer, 30 - len(found)))
 
         assert found == [str(number) for number in range(30)]
+
+    # Backlog
+
+    async def test_backlog_is_the_number_of_messages_that_were_not_received(self, tested: BrokerUnderTest) -> None:
+        (topic, _), features = await self.filled(tested, 10), tested.broker.features
+        consumer = await tested.consumer(topic, maximum_batch=4)
+
+        assert await has_backlog(consumer, features, 10)
+        left = 10 - len(await received(consumer, 4))
+        assert await has_backlog(consumer, features, left)
+        await received(consumer, left)
+        assert await nothing(consumer)
+        assert await has_backlog(consumer, features, 0)
+        await tested.published(topic, tested.message(body=b"11"))
+        assert await has_backlog(consumer, features, 1)
+
+    async def test_backlog_is_that_of_all_lanes_after_their_own_offsets(self, tested: BrokerUnderTest) -> None:
+        require_seekable(tested.broker.features)
+        topic, features = await tested.topic(lanes=2), tested.broker.features
+        await tested.published(topic, *[tested.message(key) for key in KEYS * 10])
+        _, second = await tested.broker.lanes(topic)
+        offset = (await received(await tested.consumer(topic, lanes=[second]), 10))[5].offset
+
+        consumer = await tested.consumer(topic, offsets={second: offset})
+        empty = await tested.consumer(await tested.topic())
+
+        assert await has_backlog(consumer, features, 14)
+        assert await has_backlog(empty, features, 0)
+
+    async def test_backlog_is_told_while_the_consumer_waits_for_a_message(self, tested: BrokerUnderTest) -> None:
+        topic = await tested.topic()
+        consumer = await tested.consumer(topic)
+        waiting = asyncio.create_task(consumer.receive(20))
+
+        assert await has_backlog(consumer, tested.broker.features, 0)
+        await tested.published(topic, tested.message(body=b"new"))
+        batch = await asyncio.wait_for(waiting, 5)
+
+        assert isinstance(batch, ConsumedBatch)
+        assert texts(list(batch.messages)) == ["new"]

@@ -10,7 +10,7 @@ import pytest
 from fait._broker_errors import BrokerUnavailable
 from fait._delivery.brokers.port import CLOSE_TIMEOUT_S, Accepted, Broker, Publisher
 from fait._errors import FaitError
-from fait.testing.contract.broker_under_test import BrokerUnderTest, ServerControl, position, publish
+from fait.testing.contract.broker_under_test import BrokerUnderTest, ServerControl, position, publish, received
 
 __all__ = ["OutageContract"]
 
@@ -127,6 +127,21 @@ class OutageContract:
                 assert await is_unavailable_or_empty(consumer.receive(0.2))
         finally:
             await server.thaw()
+
+    async def test_backlog_is_unknown_while_the_server_is_frozen_and_that_is_no_outage(
+        self, tested: BrokerUnderTest, timeout_s: float
+    ) -> None:
+        server, topic = control_of(tested), await tested.topic()
+        consumer = await tested.consumer(topic)
+        await server.freeze()
+        try:
+            async with asyncio.timeout(timeout_s + MARGIN_S):
+                assert await consumer.backlog() is None
+        finally:
+            await server.thaw()
+        await tested.published(topic, tested.message(body=b"later"))
+
+        assert [each.body for each in await received(consumer, 1)] == [b"later"]
 
     async def test_closed_broker_and_what_it_opened_answer_with_an_outage(self, tested: BrokerUnderTest) -> None:
         topic = await tested.topic()

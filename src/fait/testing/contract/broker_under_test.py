@@ -5,6 +5,8 @@ messages are in a lane, without waiting for those that must not be there.
 """
 
 import asyncio
+import sys
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final, Protocol
@@ -13,6 +15,7 @@ from uuid import uuid4
 from fait._delivery.brokers.port import (
     BUCKETS,
     Broker,
+    BrokerFeatures,
     ConsumedBatch,
     ConsumedMessage,
     Consumer,
@@ -33,6 +36,7 @@ __all__ = [
     "BrokerUnderTest",
     "ServerControl",
     "bucket_of",
+    "has_backlog",
     "kinds",
     "position",
     "publish",
@@ -229,6 +233,19 @@ async def received(consumer: Consumer, count: int) -> list[ConsumedMessage]:
             if isinstance(batch, ConsumedBatch):
                 messages += batch.messages
     return messages
+
+
+async def has_backlog(consumer: Consumer, features: BrokerFeatures, number: int) -> bool:
+    """Whether the backlog of a consumer becomes a number, as far as the broker tells."""
+    if features.backlog == "unknown":
+        return await consumer.backlog() is None
+    maximum = number if features.backlog == "exact" or number == 0 else sys.maxsize
+    end = time.monotonic() + SOON_S
+    while time.monotonic() < end:
+        if (found := await consumer.backlog()) is not None and number <= found <= maximum:
+            return True
+        await asyncio.sleep(0.01)
+    return False
 
 
 def visible_keys(found: Iterable[Sequence[ConsumedMessage]]) -> dict[str | None, list[str]]:

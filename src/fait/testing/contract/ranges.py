@@ -3,6 +3,7 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -299,11 +300,12 @@ class RangeContract(StoreContract):
 
     async def test_workers_are_listed_with_what_they_have_registered(self, store: Store, clock: ManualClock) -> None:
         first = Worker("b", "shop", "host", 7, "1.0", {"s": "hash"})
+        told: dict[str, Any] = {"runs": {"t": "other", "u": None}, "calls": {"t": 35.2}, "backlogs": {"u": 2**40}}
         started_at = clock.now()
         await store.leases.heartbeat(first)
         clock.advance(seconds=1)
         await store.leases.heartbeat(Worker("B"))
-        await store.leases.heartbeat(changed := replace(first, runs={"t": "other", "u": None}, calls={"t": 35.2}))
+        await store.leases.heartbeat(changed := replace(first, **told))
 
         assert await store.leases.workers() == [
             RegisteredWorker(Worker("B", runs={}), 1, started_at + timedelta(seconds=1)),

@@ -1,7 +1,7 @@
 """Asks a cluster for its topics and settings, and creates topics. Its requests run in the thread of the library."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
@@ -99,17 +99,27 @@ class KafkaAdmin:
 
         Without the right to ask, what the cluster says counts.
         """
-        topic, timeout_s = await self.topic(name), self._connection.timeout_s
+        topic = await self.topic(name)
         if topic is None or any(each.leader is None for each in topic.partitions):
             return False
-        asked = {TopicPartition(name, each.id): LIBRARY.OffsetSpec.latest() for each in topic.partitions}
         try:
-            for answer in self._open_client().list_offsets(asked, request_timeout=timeout_s).values():
-                await self._ask(lambda _, answer=answer: answer)
+            await self._offsets(
+                [TopicPartition(name, each.id) for each in topic.partitions], LIBRARY.OffsetSpec.latest()
+            )
         except KafkaFailure as failure:
             # fault: topic-without-leader-used
             return failure.code in _NOT_PERMITTED
         return True
+
+    async def bounds(self, partitions: Sequence[TopicPartition]) -> list[tuple[int, int]]:
+        """Return the first offset of each partition, and the one after its last message."""
+        first = await self._offsets(partitions, LIBRARY.OffsetSpec.earliest())
+        return list(zip(first, await self._offsets(partitions, LIBRARY.OffsetSpec.latest()), strict=True))
+
+    async def _offsets(self, partitions: Sequence[TopicPartition], wanted: Any) -> list[int]:
+        asked, timeout_s = dict.fromkeys(partitions, wanted), self._connection.timeout_s
+        answers = self._open_client().list_offsets(asked, request_timeout=timeout_s)
+        return [(await self._ask(lambda _, each=each: answers[each])).offset for each in partitions]
 
     async def _ask(self, request: Callable[[Any], Future[Any]]) -> Any:
         answer = asyncio.wrap_future(request(self._open_client()))

@@ -138,7 +138,7 @@ class KafkaBroker:
         """Return the last offset of each partition."""
         await self._topics.require_lanes(lanes)
         consumer = KafkaConsumer(
-            ConsumerSpec(name="fait", lanes=tuple(lanes), start="end"), self._connection, self._topic_ids
+            ConsumerSpec(name="fait", lanes=tuple(lanes), start="end"), self._connection, self._topic_ids, self._admin
         )
         try:
             return await consumer.ends()
@@ -148,7 +148,7 @@ class KafkaBroker:
     async def consumer(self, spec: ConsumerSpec, offsets: Mapping[Lane, str]) -> KafkaConsumer:
         """Open a consumer."""
         await self._topics.require_lanes(spec.lanes)
-        consumer = KafkaConsumer(spec, self._connection, self._topic_ids)
+        consumer = KafkaConsumer(spec, self._connection, self._topic_ids, self._admin)
         await consumer.open(offsets)
         return consumer
 
@@ -210,5 +210,6 @@ def features_of(limit: int, *, transactional: bool) -> BrokerFeatures:
         exclusive_lanes=False,
         header_prefix="ce_",
         lanes="partition",
+        backlog="maximum",
         loses_acknowledged=_LOSSES,
     )

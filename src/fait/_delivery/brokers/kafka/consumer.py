@@ -18,6 +18,7 @@ from typing import Any, Final
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
 from fait._broker_errors import BrokerUnavailable, OffsetLost, TopologyMismatch
+from fait._delivery.brokers.kafka.admin import KafkaAdmin
 from fait._delivery.brokers.kafka.connection import KafkaConnection, KafkaFailure
 from fait._delivery.brokers.kafka.names import topic_name
 from fait._delivery.brokers.offset_forms import require_form
@@ -57,9 +58,12 @@ class KafkaConsumer(PollingConsumer):
         spec: what it reads.
         connection: the URL of the cluster.
         read_topic_ids: returns the ids of topics by name; "": the cluster has none.
+        admin: asks the cluster for offsets, without delaying the client that reads.
     """
 
-    def __init__(self, spec: ConsumerSpec, connection: KafkaConnection, read_topic_ids: ReadTopicIds) -> None:
+    def __init__(
+        self, spec: ConsumerSpec, connection: KafkaConnection, read_topic_ids: ReadTopicIds, admin: KafkaAdmin
+    ) -> None:
         super().__init__(spec)
         settings: dict[str, Any] = {
             "group_id": spec.name,
@@ -77,6 +81,8 @@ class KafkaConsumer(PollingConsumer):
         self._committed: dict[Lane, int] = {}
         self._committed_at = 0.0
         self._read_topic_ids = read_topic_ids
+        self._admin = admin
+        self._first: dict[Lane, int] = {}  # offsets at which it begins, negative before all messages
         self._topic_ids: Mapping[str, str] = {}
         self._check_at = 0.0
         self._received: dict[Lane, str] = {}
@@ -138,6 +144,7 @@ class KafkaConsumer(PollingConsumer):
                 each.offset = consumer.get_watermark_offsets(each, self._connection.timeout_s)[1]
             elif each.offset < 0:
                 each.offset = OFFSET_BEGINNING
+        self._first = {lane: each.offset for lane, each in zip(self._spec.lanes, partitions, strict=True)}
         consumer.assign(partitions)
 
     def _require_offsets(self, offsets: Mapping[Lane, int], consumer: Consumer) -> None:
@@ -195,6 +202,20 @@ class KafkaConsumer(PollingConsumer):
         """Commit an offset to the group, unless a later one was committed: within a second, and before it is closed."""
         # fault: kafka-acknowledgment-moves-back
         self._acknowledged[lane] = max(number_of(offset) + 1, self._acknowledged.get(lane, 0))
+
+    async def backlog(self) -> int | None:
+        """Return the difference of offsets to the ends of the partitions, where transactions have markers, too."""
+        partitions = [self._partition(lane) for lane in self._spec.lanes]
+        try:
+            async with asyncio.timeout(self._connection.timeout_s / 2):
+                bounds = await self._admin.bounds(partitions)
+                positions = await self._client.call(lambda consumer: consumer.position(partitions))
+        except (FaitError, KafkaFailure, TimeoutError):
+            return None
+        waiting = self._ready.count
+        for lane, (first, end), position in zip(self._spec.lanes, bounds, positions, strict=True):
+            waiting += max(0, end - max(first, position.offset, self._first[lane]))
+        return waiting
 
     def _commit(self, consumer: Consumer, *, at_end: bool = False) -> None:
         """Commit what is acknowledged. Until the end, no answer is awaited, as that can last for an outage."""

@@ -45,6 +45,7 @@ FEATURES: Final = BrokerFeatures(
     exclusive_lanes=True,
     header_prefix="ce-",
     lanes="partition",
+    backlog="exact",
     loses_acknowledged="All messages are lost when the process ends.",
 )
 """What the broker in memory promises."""
@@ -261,6 +262,12 @@ class MemoryConsumer:
         # fault: revoked-lane-acknowledged
         if self._server.reads(self._spec.name, lane, self):
             self._server.acknowledge(self._spec.name, lane, int(offset) + 1)
+
+    async def backlog(self) -> int | None:
+        """Return how many messages of its lanes are after those that it has received."""
+        if self._server.frozen:
+            return None
+        return sum(self._server.length(lane) - first for lane, first in self._next.items())
 
     def pause(self, lane: Lane) -> None:
         """Deliver no more of a lane."""

@@ -183,5 +183,6 @@ def features_of(maximum_payload: int) -> BrokerFeatures:
         exclusive_lanes=False,
         header_prefix="ce-",
         lanes="subject",
+        backlog="exact",
         loses_acknowledged=_LOSSES,
     )

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 from nats.aio.msg import Msg
 
-from fait._delivery.brokers.nats.connection import NatsConnection, status_of
+from fait._delivery.brokers.nats.connection import ApiError, NatsConnection, status_of
 from fait._delivery.brokers.nats.subjects import lane_filters, message_of, stream_name
 from fait._delivery.brokers.port import ConsumedBatch, ConsumerSpec, Lane
 from fait._delivery.brokers.ready_lanes import ReadyLanes
@@ -158,6 +158,18 @@ class NatsConsumer:
 
     async def acknowledge(self, lane: Lane, offset: str) -> None:
         """Do nothing: the server's consumers store no offsets."""
+
+    async def backlog(self) -> int | None:
+        """Return how many messages the server has not delivered, with those that have arrived."""
+        names = [f"{stream_name(lane.topic)}.{pull.consumer}" for lane, pull in self._pulls.items()]
+        try:
+            # Before the request itself ends the connection.
+            # fault: nats-backlog-is-an-outage
+            async with asyncio.timeout(self._timeout_s / 2):
+                found = await asyncio.gather(*(self._connection.api(f"CONSUMER.INFO.{name}") for name in names))
+        except (ApiError, FaitError, TimeoutError):
+            return None
+        return sum(each["num_pending"] for each in found) + self._ready.count
 
     def pause(self, lane: Lane) -> None:
         """Deliver no messages of a lane."""

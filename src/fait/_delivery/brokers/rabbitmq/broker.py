@@ -193,5 +193,6 @@ def features_of(kind: LaneKind) -> BrokerFeatures:
         exclusive_lanes=False,
         header_prefix="ce-",
         lanes="stream" if is_stream else "queue",
+        backlog="unknown" if is_stream else "exact",
         loses_acknowledged=_LOSSES[kind],
     )

@@ -22,6 +22,7 @@ from fait._delivery.brokers.port import ConsumedBatch, ConsumedMessage, Consumer
 from fait._delivery.brokers.rabbitmq.connection import RabbitmqConnection, ServerRefusal
 from fait._delivery.brokers.rabbitmq.queues import LaneKind, fingerprint_of, lane_name, message_of
 from fait._delivery.brokers.ready_lanes import ReadyLanes
+from fait._errors import FaitError
 
 __all__ = ["RabbitmqConsumer"]
 
@@ -103,6 +104,7 @@ class RabbitmqConsumer:
         self._readers: dict[Lane, LaneReader] = {}
         self._locks: list[str] = []
         self._revoked: list[Lane] = []
+        self._counter: Channel | None = None  # asks for the numbers of messages
         self._arrival = asyncio.Event()
         connection.on_failure.append(self._arrival.set)
 
@@ -238,6 +240,30 @@ class RabbitmqConsumer:
             reader.acknowledged = tag
             await self._connection.run(lambda: reader.channel.basic_ack(tag, multiple=True, wait=False))
 
+    async def backlog(self) -> int | None:
+        """Return how many messages of the queues are not delivered, with those that have arrived.
+
+        The server does not tell where a stream ends.
+        """
+        if self._kind == "stream":
+            return None
+        counter, self._counter = self._counter, None
+        try:
+            # Before a request ends the connection. The channel of a request that is canceled is of no more use.
+            async with asyncio.timeout(self._connection.timeout_s / 2):
+                counter = counter or await self._connection.channel()
+                undelivered = sum([await self._count(lane, counter) for lane in self._spec.lanes])
+        except (ServerRefusal, FaitError, TimeoutError):
+            return None
+        self._counter = counter
+        return undelivered + self._ready.count
+
+    async def _count(self, lane: Lane, channel: Any) -> int:
+        """Return the number of messages of a queue; its share of them, if others receive from it."""
+        queue = lane_name(lane.topic, lane.number)
+        found = await self._connection.run(lambda: channel.queue_declare(queue, passive=True))
+        return -(-found.message_count // max(1, found.consumer_count))
+
     def pause(self, lane: Lane) -> None:
         """Deliver no messages of a lane."""
         self._ready.pause(lane)
@@ -249,8 +275,9 @@ class RabbitmqConsumer:
 
     async def close(self) -> None:
         """Close its channels: what is not acknowledged is delivered again to the next consumer."""
-        readers, self._readers = self._readers, {}
-        await asyncio.gather(*(self._connection.finish(each.channel.close) for each in readers.values()))
+        channels = [each.channel for each in self._readers.values()] + ([self._counter] if self._counter else [])
+        self._readers, self._counter = {}, None
+        await asyncio.gather(*(self._connection.finish(each.close) for each in channels))
         if self._locks:
             await self._connection.finish(self._unlock_queues)
 

@@ -19,7 +19,7 @@ from fait._delivery.brokers.port import (
 )
 from fait._delivery.brokers.redis.connection import RedisConnection, ServerError
 from fait._delivery.brokers.redis.consumer import RedisConsumer
-from fait._delivery.brokers.redis.keys import LANES, publishers_key, stream_key
+from fait._delivery.brokers.redis.keys import LANES, id_of, publishers_key, stream_key
 from fait._delivery.brokers.redis.publisher import RedisPublisher, stored_progress
 from fait._delivery.brokers.redis.settings import find_problems
 from fait._delivery.brokers.topics import Topics
@@ -94,7 +94,7 @@ class RedisBroker:
             if offset and id_of(offset) > await self._last_id(lane):
                 raise OffsetLost(self._destination.name, spec.name, lane.topic, lane.number, offset)
         first = {lane: offsets.get(lane) or await self._start(lane, spec, offsets) for lane in spec.lanes}
-        consumer = RedisConsumer(spec, await self._connect(), first)
+        consumer = RedisConsumer(spec, await self._connect(), await self._connect(), first)
         self._opened.append(consumer)
         return consumer
 
@@ -157,12 +157,6 @@ class RedisBroker:
         self._opened.clear()
 
 
-def id_of(text: str) -> tuple[int, int]:
-    """Return the id of an entry as numbers, which can be compared."""
-    time, _, number = text.partition("-")
-    return int(time), int(number)
-
-
 def features_of(maximum_message_bytes: int) -> BrokerFeatures:
     """Return what Redis promises."""
     return BrokerFeatures(
@@ -178,5 +172,6 @@ def features_of(maximum_message_bytes: int) -> BrokerFeatures:
         exclusive_lanes=False,
         header_prefix="ce-",
         lanes="stream",
+        backlog="exact",
         loses_acknowledged=_LOSSES,
     )

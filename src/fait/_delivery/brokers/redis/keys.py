@@ -12,7 +12,7 @@ import msgspec
 from fait._delivery.brokers.port import ConsumedMessage, Lane, Message, Source
 from fait._delivery.text_codes import encode_token
 
-__all__ = ["LANES", "encode_headers", "message_of", "publishers_key", "stream_key"]
+__all__ = ["LANES", "encode_headers", "id_of", "message_of", "publishers_key", "stream_key"]
 
 LANES: Final = "fait:lanes"
 """A hash: number of lanes by topic."""
@@ -28,6 +28,12 @@ def stream_key(lane: Lane) -> str:
 def publishers_key(topic: str, source: Source) -> str:
     """Return the key of a hash: who publishes each bucket of a source, and up to which position."""
     return f"fait:publishers:{topic}:{encode_token(source.log_id)}:{encode_token(source.relay)}"
+
+
+def id_of(text: str) -> tuple[int, int]:
+    """Return the id of an entry as numbers, which can be compared."""
+    time, _, number = text.partition("-")
+    return int(time), int(number)
 
 
 def encode_headers(message: Message) -> bytes:

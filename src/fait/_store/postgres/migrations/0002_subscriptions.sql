@@ -46,6 +46,7 @@ CREATE TABLE {schema}.fait_workers (
     version    text             NOT NULL,
     runs       text             NOT NULL, -- a JSON object: the definition hash of each subscription that it can run
     calls      text             NOT NULL, -- a JSON object: the duration of the oldest call of a subscription, in seconds
+    backlogs   text             NOT NULL, -- a JSON object: number of messages that a consumer has not handled
     started_at timestamptz      NOT NULL
 ) WITH (fillfactor = 50);
 

@@ -1,5 +1,5 @@
 -- list_workers: all workers.
 -- In:   nothing
--- Out:  id, app, host, pid, version, runs, calls, heartbeat and time of registration of each, by id
+-- Out:  id, app, host, pid, version, runs, calls, backlogs, heartbeat and time of registration of each, by id
 -- Plan: Seq Scan on fait_workers
-SELECT worker, app, host, pid, version, runs, calls, heartbeat, started_at FROM {schema}.fait_workers ORDER BY worker;
+SELECT worker, app, host, pid, version, runs, calls, backlogs, heartbeat, started_at FROM {schema}.fait_workers ORDER BY worker;

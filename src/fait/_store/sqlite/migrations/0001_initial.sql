@@ -88,8 +88,8 @@ CREATE TABLE fait_ranges (
     CHECK (position <= frontier)
 ) STRICT, WITHOUT ROWID;
 
--- `runs` is a JSON object: the definition hash of each subscription that the worker can run. So is `calls`: the duration of
--- the oldest call of a subscription, in seconds.
+-- `runs` is a JSON object: the definition hash of each subscription that the worker can run. So are `calls`: the duration of
+-- the oldest call of a subscription, in seconds; and `backlogs`: the number of messages that a consumer has not handled.
 CREATE TABLE fait_workers (
     worker     TEXT PRIMARY KEY,
     heartbeat  INTEGER NOT NULL,
@@ -99,6 +99,7 @@ CREATE TABLE fait_workers (
     version    TEXT NOT NULL,
     runs       TEXT NOT NULL,
     calls      TEXT NOT NULL,
+    backlogs   TEXT NOT NULL,
     started_at TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
