@@ -110,7 +110,7 @@ async def test_metrics_have_the_declared_kinds_and_the_names_of_prometheus() -> 
         "fait_events_appended_total", "fait_append_duration_seconds", "fait_append_conflicts_total",
         "fait_command_duration_seconds", "fait_store_head_position", "fait_subscription_position",
         "fait_subscription_lag_events", "fait_subscription_lag_seconds", "fait_subscription_errors_total",
-        "fait_subscription_outage_seconds", "fait_handle_duration_seconds",
+        "fait_subscription_outage_seconds", "fait_subscription_failed_keys", "fait_handle_duration_seconds",
     }  # fmt: skip
     [appended] = metrics["fait.events.appended"].data.data_points
     assert (appended.value, dict(appended.attributes)) == (1, {"category": "account", "type": "bank.paid"})

@@ -19,6 +19,7 @@ from tests.inbox.topics import new_topic, placed
 pytestmark = pytest.mark.anyio
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+METRIC_OF_KEYS = "fait.subscription.failed_keys"
 DECLARED = {metric.name: metric for metric in METRICS}
 
 
@@ -189,6 +190,25 @@ async def test_outage_of_a_relay_is_measured_by_its_age(
         clock.moment += timedelta(seconds=90)
 
         await until(lambda: max(telemetry.values("fait.subscription.outage", name="relay-missing")) >= 90)
+
+
+async def test_failed_keys_are_measured_by_their_state(telemetry: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fait._observation.REPORT_INTERVAL_S", 0.01)
+    app = fait.App("bank")
+    app.include(Account)
+
+    def fail(event: Paid) -> None:
+        raise ValueError("unreadable")
+
+    app.on(Paid, name="parks", on_failure=fait.FailurePolicy(attempts=1))(fail)
+    app.on(Paid, name="retries", on_failure=fait.FailurePolicy(attempts=None, initial_s=60, max_s=60))(fail)
+    async with app.open("memory:", telemetry=telemetry) as s:
+        for number in range(2):
+            await s.publish(Paid("secret-ada"), stream=f"account-{number}")
+        for name, state in (("parks", "parked"), ("retries", "retrying")):
+            await until(lambda n=name, t=state: 2 in telemetry.values(METRIC_OF_KEYS, name=n, state=t))
+
+    assert set(telemetry.values(METRIC_OF_KEYS, name="parks", state="retrying")) == {0}
 
 
 async def test_outage_of_a_consumer_is_measured_and_its_lag_is_not(

@@ -187,6 +187,7 @@ async def report_periodically(
 async def _report(groups: Collection[ProcessorGroup], store: Store, clock: Clock, telemetry: Telemetry) -> None:
     ranges = await store.leases.ranges()
     workers = await store.leases.workers() if any(each.definition.is_received for each in groups) else []
+    failed = Counter((each.subscription, each.state == "parked") for each in await store.failures.failures())
     head = await store.log.head()
     telemetry.measure("fait.store.head_position", head, {})
     for group in groups:
@@ -195,6 +196,11 @@ async def _report(groups: Collection[ProcessorGroup], store: Store, clock: Clock
         labels = {"name": group.name}
         telemetry.measure("fait.subscription.position", position, labels)
         telemetry.measure("fait.subscription.outage", _outage_s(own, clock), labels)
+        # fault: failed-keys-not-measured
+        for state, is_parked in (("parked", True), ("retrying", False)):
+            telemetry.measure(
+                "fait.subscription.failed_keys", failed[group.name, is_parked], {**labels, "state": state}
+            )
         lag = backlog_of(group.name, own, workers) if group.definition.is_received else max(0, head - position)
         if lag is not None:
             telemetry.measure("fait.subscription.lag_events", lag, labels)

@@ -178,6 +178,13 @@ METRICS: Final = (
         "Positions to the head; messages for a consumer.",
     ),
     Metric("fait.subscription.lag", "gauge", "s", ("name",), "Age of the oldest event that it has not processed."),
+    Metric(
+        "fait.subscription.failed_keys",
+        "gauge",
+        "{key}",
+        ("name", "state"),
+        "Keys of which an event has failed, whose events the lags leave out.",
+    ),
     Metric("fait.subscription.outage", "gauge", "s", ("name",), "Time for which it has waited because of an error."),
     Metric("fait.subscription.errors", "counter", "{error}", ("name", "error"), "Failed attempts at events."),
     Metric("fait.handle.duration", "histogram", "s", ("name",), "Duration of handling a batch, before its record."),

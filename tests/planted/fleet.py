@@ -140,6 +140,13 @@ FAULTS: Final = (
         "tests/subscriptions/test_processor.py::test_any_error_of_a_fold_is_a_failure_of_its_row",
     ),
     Mutant(
+        "failed keys are not measured",
+        "_observation.py",
+        "failed-keys-not-measured",
+        "for state, is_parked in ():",
+        "tests/test_telemetry.py::test_failed_keys_are_measured_by_their_state",
+    ),
+    Mutant(
         "ranges are split before a crashed worker is expired",
         "_subscriptions/fleet.py",
         "ranges-split-at-once",

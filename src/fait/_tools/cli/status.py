@@ -64,10 +64,11 @@ async def status(
 ) -> None:
     """Show where each subscription is: owner, state, position, lag, and the last error.
 
-    The lag is that of the oldest event that is not handled, in positions and in seconds; it does not include parked
-    keys. That of a consumer is the number of messages that it has not handled, as its worker has heard from the broker
-    some seconds ago; "-" if that is not known. The owner is the host and the process that has the lease. With several
-    owners, the ranges of each are counted. All of it is read from the store.
+    The lag is that of the oldest event that is not handled, in positions and in seconds, without the events of keys
+    that are parked or retried. That of a consumer is the number of messages that it has not handled, as its worker has
+    heard from the broker some seconds ago; "-" if that is not known. The owner is the host and the process that has the
+    lease. With several owners, the ranges of each are counted. All of it is read from the store, once: an owner that
+    was killed a moment ago is found by --watch, and by fait doctor.
     """
     history = ProgressHistory()
     async with open_readonly(store) as opened:

@@ -22,10 +22,10 @@ return {#entries, #entries > 0 and entries[#entries][1] or ARGV[1]}
 """
 """Counts the entries after an id. Redis does not know their number, so each one is counted once."""
 
-COUNTED_ENTRIES: Final = 500
+COUNTED_ENTRIES: Final = 50
 """Maximum number of entries that a script counts, during which the server does nothing else."""
 
-MAX_COUNTS: Final = 100
+MAX_COUNTS: Final = 1_000
 """Maximum number of scripts of one call of `backlog` that count as many as they may. The next call continues."""
 
 
