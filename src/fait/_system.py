@@ -33,6 +33,7 @@ from fait._events.query import EVERYTHING, Query, check_queries
 from fait._events.stream import check_stream
 from fait._observation import ObservedSubscription, observe_commands, observe_store, report_periodically
 from fait._store.open import open_store
+from fait._store.ports.failures import KeyFailure
 from fait._store.ports.leases import backlog_of
 from fait._store.ports.store import PORTS, Store
 from fait._subscriptions.feed import follow, stream_pages
@@ -45,6 +46,7 @@ from fait._subscriptions.find import (
     slot_of_read,
     sort_orders,
 )
+from fait._subscriptions.own_write import OwnWrite
 from fait._subscriptions.position_token import decode_token, encode_token
 from fait._subscriptions.processor_group import LEASE_DURATION_S, MIN_LEASE_DURATION_S, ProcessorGroup, State
 from fait._subscriptions.projection import Projection
@@ -211,10 +213,16 @@ class System(Client):
         self._declarations = declarations
         self._store = store
         self._bound_store = cast("Store", Bound(store, self._affinity, PORTS))
-        projections = [Projection(each, codec, store.tables) for each in declarations.read_models.values()]
+        read_models = declarations.read_models
+        self._projections = {name: Projection(each, codec, store.tables) for name, each in read_models.items()}
         reactors = [Reactor(each, codec, store.log, self) for each in declarations.reactors.values()]
         consumers = [MessageConsumer(each, codec, store, self, clock) for each in declarations.consumers.values()]
-        subscriptions: list[Subscription] = [*projections, *reactors, *_relays(declarations, store), *consumers]
+        subscriptions: list[Subscription] = [
+            *self._projections.values(),
+            *reactors,
+            *_relays(declarations, store),
+            *consumers,
+        ]
         if telemetry is not None:
             subscriptions = [ObservedSubscription(each, telemetry) for each in subscriptions]
         self._registrar = Registrar(declarations.name, [each.definition for each in subscriptions], store)
@@ -335,8 +343,10 @@ class System(Client):
             InvalidCursor: `find` did not return this cursor for this order.
             InvalidPosition: `after` is none of this log.
             InvalidValue: no row can have a value of a condition, such as a text with NUL.
-            Stale: the read model did not reach the write within the timeout, or is being rebuilt; or the rows depend on
-                a parked key, which is known without a wait.
+            Stale: the read model did not reach the write within the timeout, or is being rebuilt. Or the key of an
+                event of the write, or of a row, has failed, whatever the rows are: a parked one is known without a
+                wait, one that is retried is waited for. Of a position, only the event at it is known. With a value for
+                the key column, only the failure of this key counts.
             ReadModelChanged: the rows are those of other code. Only if the app was opened with `run="elsewhere"`, which
                 is then possible.
         """
@@ -350,9 +360,9 @@ class System(Client):
         read = partial(select, definition.table, conditions, order=order, after_row=after_row, limit=count)
         await self._registrar.check_readable(definition.name)
         if after is not None:
-            stream = after.stream if isinstance(after, WriteResult) else ""
-            depends_on = keys_of_read(definition, stream, where)
-            position, slot = await self._position(after), slot_of_read(definition, stream, where)
+            write = await self._own_write(after, definition.name)
+            position, depends_on = write.position, keys_of_read(definition, write, where)
+            slot = slot_of_read(definition, write.stream, where)
             page = await self._wait_for(definition.name, position, deadline, read, depends_on, slot)
         else:
             page = await read()
@@ -422,8 +432,20 @@ class System(Client):
         Raises:
             UsageError: it is neither a write result nor a position.
         """
-        position = after.position if isinstance(after, WriteResult) else check_integer("after", after)
-        return encode_token(self.store.log.identity, position)
+        identity = self.store.log.identity
+        if isinstance(after, WriteResult):
+            return encode_token(identity, after.position, after.events)
+        return encode_token(identity, check_integer("after", after))
+
+    async def _own_write(self, after: After, name: str) -> OwnWrite:
+        """Return the write that a read of a read model waits for. A position is that of a write of one event."""
+        position, log, events = await self._position(after), self.store.log, 1
+        if isinstance(after, WriteResult):
+            events = after.events
+        elif isinstance(after, str):
+            events = decode_token(log.identity, after).events
+        stream = after.stream if isinstance(after, WriteResult) else ""
+        return OwnWrite(log, position, events, stream, self._projections[name].keys_of)
 
     async def _position(self, after: After) -> int:
         """Return the position to wait for. Only that of a write result, which an append has returned, is not checked.
@@ -435,7 +457,9 @@ class System(Client):
         if isinstance(after, WriteResult):
             return after.position
         log = self.store.log
-        position = decode_token(log.identity, after) if isinstance(after, str) else check_integer("after", after)
+        position = (
+            decode_token(log.identity, after).position if isinstance(after, str) else check_integer("after", after)
+        )
         groups = self._log_groups.values()
         # fault: wait-beyond-head
         if position > max((each.position for each in groups), default=0) and position > await log.last_position():
@@ -448,7 +472,7 @@ class System(Client):
         target: int,
         deadline: Deadline,
         read: Callable[[], Awaitable[E]],
-        depends_on: Callable[[str, E], bool],
+        depends_on: Callable[[KeyFailure, E], Awaitable[bool]],
         slot: int | None = None,
     ) -> E:
         group = self._subscription_runner.groups[name]

@@ -426,7 +426,9 @@ async def test_repeated_key_returns_the_stored_result(s: System, clock: fait.Man
     clock.advance(hours=3)
     again = await s.using(key="k").decide(pair, Sell("hamlet", 2))
 
-    assert again == fait.WriteResult(first.value, first.stream, first.version, first.position, repeated=True)
+    assert again == fait.WriteResult(
+        first.value, first.stream, first.version, first.position, repeated=True, events=first.events
+    )
     assert (first.version, first.position, await s.store.log.head()) == (2, 4, 5)
 
 

@@ -81,7 +81,7 @@ async def s(
 async def test_transact_returns_value_stream_version_and_position(s: System) -> None:
     result = await s.transact(Account.deposit, "1", Decimal(5))
 
-    assert result == fait.WriteResult(Decimal(5), "account-1", 1, 1)
+    assert result == fait.WriteResult(Decimal(5), "account-1", 1, 1, events=1)
 
 
 async def test_a_rejected_command_writes_nothing(s: System) -> None:
@@ -153,7 +153,7 @@ async def test_repeated_key_returns_the_stored_result(s: System, clock: fait.Man
     clock.advance(days=1)
     again = await s.using(key="k").transact(Account.deposit, "1", Decimal(5))
 
-    assert again == fait.WriteResult(first.value, "account-1", first.version, first.position, repeated=True)
+    assert again == fait.WriteResult(first.value, "account-1", first.version, first.position, repeated=True, events=1)
     assert (await s.load(Account, "1")).balance == 75
 
 

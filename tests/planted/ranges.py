@@ -1,6 +1,6 @@
 """Faults in ranges that are split and merged, in pauses, and in failures of keys."""
 
-from tests.planted.mutant import PORTS, RETENTION, Mutant
+from tests.planted.mutant import PORTS, RETENTION, RUNNING, Mutant
 
 MOVES = "tests/subscriptions/test_range_moves.py::test_"
 
@@ -160,5 +160,26 @@ FAULTS = [
         "position-of-another-range-awaited",
         "if current and min(each.position for each in current) >= target:",
         MOVES + "read_of_one_row_does_not_wait_for_the_ranges_of_other_keys[Valves]",
+    ),
+    Mutant(
+        "a read leaves out a write whose key has failed, if its row is not among those that are returned",
+        "_subscriptions/find.py",
+        "own-write-not-among-the-rows",
+        "return definition.keyed_by_stream and failure.key == write.stream",
+        RUNNING + "read_after_write_of_a_failed_key_is_stale_whatever_its_rows_are[False-parked-new]",
+    ),
+    Mutant(
+        "a failed key refuses the reads after all writes",
+        "_subscriptions/own_write.py",
+        "own-write-of-another-failed-key",
+        "return True",
+        RUNNING + "read_after_write_of_other_keys_than_the_failed_one_returns[False-parked]",
+    ),
+    Mutant(
+        "only the last event of a write is looked at",
+        "_subscriptions/own_write.py",
+        "only-last-event-of-a-write",
+        "found = [*same, *found][-1:]",
+        RUNNING + "read_after_write_of_a_failed_key_is_stale_whatever_its_rows_are[True-parked-new]",
     ),
 ]

@@ -77,13 +77,13 @@ async def test_token_of_another_epoch_is_refused(store_url: Callable[[str], str]
         assert refused.value.reason == "it belongs to another log, or to another epoch of this one"
 
 
-@pytest.mark.parametrize("position", [0, 1, 2**32, 2**63 - 1])
-def test_token_is_short_text_that_returns_its_position(position: int) -> None:
-    token = encode_token(IDENTITY, position)
+@pytest.mark.parametrize(("position", "events"), [(0, 0), (1, 1), (2**32, 10_000), (2**63 - 1, 65_535)])
+def test_token_is_short_text_that_returns_its_position_and_number_of_events(position: int, events: int) -> None:
+    token = encode_token(IDENTITY, position, events)
 
     assert len(token) == 32
     assert token.replace("-", "").replace("_", "").isalnum()
-    assert decode_token(IDENTITY, token) == position
+    assert decode_token(IDENTITY, token) == (position, events)
 
 
 @pytest.mark.parametrize("token", ["", "x", "~" * 32, "é" * 32, "A" * 31, "A" * 33, "A" * 1_000_000, "A" * 31 + "="])

@@ -88,6 +88,7 @@ class WriteResult(Struct, Generic[R_co], frozen=True):
             nothing. It is also True if this call's own append was stored, its connection was lost and the append was
             sent again: the two cases cannot be told apart. Without a key and an id it is always False.
         attempts: number of times the decision was made; more than 1 if appends conflicted.
+        events: number of the events that were appended, in all streams; 0 if nothing was appended.
     """
 
     value: R_co
@@ -96,6 +97,7 @@ class WriteResult(Struct, Generic[R_co], frozen=True):
     position: int
     repeated: bool = False
     attempts: int = 1
+    events: int = 0
 
 
 def write_result(
@@ -103,4 +105,5 @@ def write_result(
 ) -> WriteResult[R]:
     """Return the result of a successful append; raise the exception of a conflict."""
     stored = raise_on_conflict(append_result)
-    return WriteResult(value, writes[0].stream, stored.versions[0], stored.position, stored.repeated, attempts)
+    events = sum(len(each.events) for each in writes)
+    return WriteResult(value, writes[0].stream, stored.versions[0], stored.position, stored.repeated, attempts, events)

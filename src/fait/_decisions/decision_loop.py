@@ -99,7 +99,7 @@ async def decide(history: History[R], intention: Intention, log: DecisionLog, cl
         if isinstance(result, Appended) and not result.repeated:
             if not writes:
                 return WriteResult(value, history.stream, history.version, history.position, attempts=attempt)
-            return WriteResult(value, writes[0].stream, result.versions[0], result.position, attempts=attempt)
+            return write_result(value, writes, result, attempt)
         if attempt < attempts and history.absorb(result):
             continue
         # A concurrent call with the same key may have appended after the lookup above.

@@ -297,7 +297,7 @@ async def find_repeated(
         return WriteResult(value, basis.stream, basis.version, basis.position, repeated=True)
     stored = await log.find(intention.first_ids(max(1, events)))
     version = max(event.version for event in stored if event.stream == first.stream)
-    return WriteResult(value, first.stream, version, stored[-1].position, repeated=True)
+    return WriteResult(value, first.stream, version, stored[-1].position, repeated=True, events=len(stored))
 
 
 def _event_id_for_key(scope: str, key: str, index: int) -> str:

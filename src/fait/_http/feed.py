@@ -110,7 +110,7 @@ def stream_events(feed: Feed, codec: Codec, stream: str, last_event_id: str | No
         InvalidPosition: the client's id is not one of this log.
     """
     identity = feed.log.identity
-    start = 0 if last_event_id is None else decode_token(identity, last_event_id)
+    start = 0 if last_event_id is None else decode_token(identity, last_event_id).position
 
     async def events() -> AsyncGenerator[bytes]:
         version = start
@@ -139,7 +139,7 @@ def model_events(
         InvalidPosition: the client's id is not one of this log.
     """
     identity, query = feed.log.identity, codec.registry.names.stored_query(Query.of(*model.events))
-    start = None if last_event_id is None else decode_token(identity, last_event_id)
+    start = None if last_event_id is None else decode_token(identity, last_event_id).position
 
     async def events() -> AsyncGenerator[bytes]:
         with feed.watch(query.types) as news:

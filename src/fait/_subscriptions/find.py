@@ -6,7 +6,7 @@ Column names are checked against the read model's class; the error for an unknow
 """
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Generic, Literal, TypeVar, cast
 
@@ -15,8 +15,10 @@ from msgspec import Struct
 
 from fait._errors import InvalidCursor, InvalidValue, UsageError
 from fait._store.ports.column_values import has_column_type, invalid_column_reason
+from fait._store.ports.failures import KeyFailure
 from fait._store.ports.registrations import slot_of
 from fait._store.ports.tables import PYTHON_TYPES, Column, ColumnCondition, Row, SortOrder
+from fait._subscriptions.own_write import OwnWrite
 from fait._subscriptions.read_model import ReadModelDefinition, key_text
 
 __all__ = [
@@ -145,31 +147,41 @@ def column_conditions(definition: ReadModelDefinition, where: Mapping[str, Any])
 
 
 def keys_of_read(
-    definition: ReadModelDefinition, stream: str, where: Mapping[str, Any]
-) -> Callable[[str, Sequence[Row]], bool]:
-    """Return a function that tells whether rows that were read depend on the events of an order key.
+    definition: ReadModelDefinition, write: OwnWrite, where: Mapping[str, Any]
+) -> Callable[[KeyFailure, Sequence[Row]], Awaitable[bool]]:
+    """Return a function that tells whether rows that were read depend on the events of a key that has failed.
 
-    They do if the key is that of one of the rows, if it is the key that was asked for, or if it is the stream of the
-    write that is waited for. A row that is not among them because its old content does not match cannot be known.
+    If a key was asked for, they do if it is this one. Otherwise they do if it is the key of one of the rows, or of an
+    event of the write: its row may not be among them because it does not exist yet, or its old content does not match.
+    Of other events than the write's, such a row cannot be known.
 
     Args:
         definition: the read model.
-        stream: the stream of the write; "" if it is unknown.
+        write: the write that is waited for.
         where: the column conditions.
     """
     index, asked_key = definition.table.index_of(definition.key), _asked_key(definition, where)
 
-    def depends_on(key: str, rows: Sequence[Row]) -> bool:
-        if definition.keyed_by_stream:
-            if key == stream:
-                return True
-            try:
-                key = key_text(definition.key_of_stream(key))
-            except UsageError:  # the stream has no row: that is why it failed
-                return False
-        return key == asked_key or any(key == key_text(row[index]) for row in rows)
+    async def depends_on(failure: KeyFailure, rows: Sequence[Row]) -> bool:
+        key = _row_key(definition, failure.key)
+        if asked_key is not None and key is not None:
+            return key == asked_key
+        if any(key == key_text(row[index]) for row in rows):
+            return True
+        # fault: own-write-not-among-the-rows
+        return (definition.keyed_by_stream and failure.key == write.stream) or await write.has_failed(failure)
 
     return depends_on
+
+
+def _row_key(definition: ReadModelDefinition, key: str) -> str | None:
+    """Return the key of the row of an order key; None if a stream has no row, which is why it has failed."""
+    if not definition.keyed_by_stream:
+        return key
+    try:
+        return key_text(definition.key_of_stream(key))
+    except UsageError:
+        return None
 
 
 def slot_of_read(definition: ReadModelDefinition, stream: str, where: Mapping[str, Any]) -> int | None:

@@ -6,6 +6,7 @@ folded in memory and written together.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
@@ -48,6 +49,24 @@ class Projection:
         """Return the stream, if the rows are keyed by stream."""
         return event.stream if self._model.keyed_by_stream else None
 
+    def keys_of(self, events: Sequence[RecordedEvent]) -> dict[str, int]:
+        """Return the order keys of events, each with the position of its last event.
+
+        Events that are not handled have no key. Nor has one whose keys cannot be found: it fails no key.
+        """
+        types, ignored, positions = self.definition.handled_types, self.definition.ignored_types, dict[str, int]()
+        for event in events:
+            if event.type in types or (not types and event.type not in ignored):
+                with suppress(Exception):
+                    positions |= dict.fromkeys(self._keys_of(event), event.position)
+        return positions
+
+    def _keys_of(self, event: RecordedEvent) -> set[str]:
+        if self._model.keyed_by_stream:
+            return {event.stream}
+        converted = self._codec.convert(self._handled, [event])
+        return {key_text(key) for key, _ in self._changes_by_key(self._with_decoders(converted))}
+
     async def begin(self, tenure: Tenure) -> None:
         """Do nothing: it needs only the store."""
 
@@ -65,8 +84,7 @@ class Projection:
         self, events: Sequence[RecordedEvent], context: ProcessingContext, error: BaseException
     ) -> Outcome:
         """Fold one event, which failed, for each of its keys; raise the error if its keys cannot be found."""
-        converted = self._codec.convert(self._handled, events)
-        keys = {key_text(key) for key, _ in self._changes_by_key(self._with_decoders(converted))}
+        keys = self._keys_of(events[0])
         rows, failed = list[RowChange](), list[FailedKey]()
         for each in sorted(key for key in keys if context.is_concerned(key)):
             try:

@@ -59,7 +59,7 @@ async def wait_for_position(
     target: int,
     deadline: Deadline,
     read: Callable[[], Awaitable[T]],
-    depends_on: Callable[[str, T], bool],
+    depends_on: Callable[[KeyFailure, T], Awaitable[bool]],
     slot: int | None = None,
 ) -> T:
     """Return the result of `read`, executed while the subscription is at the target position or beyond it.
@@ -70,7 +70,7 @@ async def wait_for_position(
         target: position to wait for.
         deadline: end of the wait.
         read: reads the rows. It is called again if the subscription was reset during the read.
-        depends_on: whether the result depends on the events of an order key.
+        depends_on: whether the result depends on the events of a key that has failed.
         slot: hash of the only order key whose events are waited for; None: those of all keys.
 
     Raises:
@@ -82,7 +82,7 @@ async def wait_for_position(
         tokens, failures = await _wait_until_passed(group, store, target, deadline, slot)
         result = await read()
         # fault: failed-key-passed-as-handled
-        failure = next((each for each in failures if depends_on(each.key, result)), None)
+        failure = await _first(failures, depends_on, result)
         if failure is not None:
             is_parked = await _is_parked(store, failure)
             if is_parked or deadline.remaining_s <= 0:
@@ -118,9 +118,19 @@ async def read_nothing() -> None:
     """Read nothing; for callers that only wait."""
 
 
-def every_key(_key: str, _result: object) -> bool:
+async def every_key(_failure: KeyFailure, _result: object) -> bool:
     """Depend on all keys; for callers that only wait."""
     return True
+
+
+async def _first(
+    failures: Iterable[KeyFailure], depends_on: Callable[[KeyFailure, T], Awaitable[bool]], result: T
+) -> KeyFailure | None:
+    """Return the first failure that a result depends on."""
+    for each in list(failures):
+        if await depends_on(each, result):
+            return each
+    return None
 
 
 async def _failures(group: ProcessorGroup, store: Store, ranges: Iterable[Range], target: int) -> Sequence[KeyFailure]:

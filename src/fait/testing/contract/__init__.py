@@ -55,6 +55,7 @@ pytest.register_assert_rewrite(
             "inbox",
             "leases",
             "log",
+            "own_writes",
             "policies",
             "ports",
             "repetition",

@@ -20,7 +20,8 @@ from fait._subscriptions.failure import FailurePolicy
 from fait._subscriptions.reactor import Context
 from fait._subscriptions.read_model import ReadModel, definition_of
 from fait._system import System
-from fait.testing.contract.policies import PolicyContract, eventually
+from fait.testing.contract.own_writes import OwnWriteContract
+from fait.testing.contract.policies import eventually
 from fait.testing.contract.processors import until
 from fait.testing.contract.store import Opener, everything
 from fait.testing.contract.turns import turns
@@ -76,8 +77,8 @@ class Account(ReadModel, key="account_id", table="contract_accounts"):
         )
 
 
-class SubscriptionContract(PolicyContract):
-    """The contract of projections, reactors, processors and failure policies."""
+class SubscriptionContract(OwnWriteContract):
+    """The contract of projections, reactors, processors, failure policies and reads after a write."""
 
     # Read models
 
