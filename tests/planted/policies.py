@@ -87,6 +87,14 @@ FAULTS = [
         LIFECYCLE + "unavailable_store_counts_no_attempt[memory]",
     ),
     Mutant(
+        "a redriven event is parked, and the later ones of other keys are handled, although the policy is to stop",
+        "_subscriptions/retry_plan.py",
+        "redriven-key-parked-against-the-policy",
+        "if is_redriven:",
+        "tests/subscriptions/test_lifecycle.py::test_"
+        "redriven_event_that_fails_pauses_again_if_the_policy_is_to_stop[memory]",
+    ),
+    Mutant(
         "a redriven event is retried and not parked",
         "_subscriptions/retry_plan.py",
         "redriven-key-retried",
@@ -127,5 +135,12 @@ FAULTS = [
         "outage-of-broker-counts-as-attempt",
         "is_of_all = False",
         f"{BROKERS}relay_of_an_unavailable_broker_waits_without_attempts_and_appends_continue[memory]",
+    ),
+    Mutant(
+        "the keys of a paused subscription are reported as retried",
+        "_store/health.py",
+        "paused-keys-reported-as-retried",
+        "if (failure := next(iter(()), None)) is not None:",
+        "tests/tools/test_doctor_workers.py::test_key_at_which_the_policy_paused_is_named_with_what_to_do[sqlite]",
     ),
 ]

@@ -1,6 +1,6 @@
 """Faults in ranges that are split and merged, in pauses, and in failures of keys."""
 
-from tests.planted.mutant import PORTS, RETENTION, RUNNING, Mutant
+from tests.planted.mutant import PORTS, POSTGRES, RETENTION, RUNNING, Mutant
 
 MOVES = "tests/subscriptions/test_range_moves.py::test_"
 
@@ -46,6 +46,27 @@ FAULTS = [
         "ranges-merged-at-different-frontiers",
         "",
         PORTS + "ranges_at_different_frontiers_are_not_merged",
+    ),
+    Mutant(
+        "an operator's request changes a key that a worker retries",
+        "_store/sqlite/sql/requestable_keys.sql",
+        "retried-key-requested",
+        "WHERE s.subscription = f.subscription AND s.generation = f.generation AND s.state = 'live'",
+        PORTS + "key_that_is_retried_can_be_requested_only_during_a_pause",
+    ),
+    Mutant(
+        "an operator's request changes a key that a worker retries",
+        "_store/postgres/sql/lock_requestable_keys.sql",
+        "retried-key-requested-in-postgres",
+        "WHERE s.subscription = f.subscription AND s.generation = f.generation AND s.state = 'live'",
+        POSTGRES + "Ports::test_key_that_is_retried_can_be_requested_only_during_a_pause",
+    ),
+    Mutant(
+        "an operator's request changes a key that a worker retries",
+        "_store/ports/failures.py",
+        "retried-key-requested-in-memory",
+        'return failure.state in ("parked", "retrying")',
+        "tests/contract/test_stores.py::TestMemoryPorts::test_key_that_is_retried_can_be_requested_only_during_a_pause",
     ),
     Mutant(
         "the range of a paused subscription is acquired",

@@ -13,10 +13,11 @@ import pytest
 import fait
 from fait._errors import DeclarationError, StoreUnavailable
 from fait._store.open import open_store
+from fait._store.ports.failures import FailureRequest
 from fait._store.ports.leases import Worker
 from fait._subscriptions.processor import TRANSITIONS
 from fait._subscriptions.subscription import Outcome
-from fait.testing.contract.processors import PositionRecorder, register_recorder, running_group
+from fait.testing.contract.processors import PositionRecorder, register_recorder, running_group, until
 from fait.testing.contract.store import added, new, write
 
 pytestmark = pytest.mark.anyio
@@ -134,6 +135,27 @@ async def test_stop_after_last_attempt_pauses_the_subscription_until_it_is_resum
     assert (action.action, action.subscription, action.by) == ("pause", "light", "fait")
     assert "ValueError" in action.reason
     assert sorted(handled) == [1, 2]
+
+
+async def test_redriven_event_that_fails_pauses_again_if_the_policy_is_to_stop(url: str) -> None:
+    app, attempts = fait.App("lamps"), list[int]()
+
+    @app.on(Lit, on_failure=ONCE)
+    def light(event: Lit, ctx: fait.Context) -> None:
+        attempts.append(ctx.attempt)
+        raise ValueError("no bulb")
+
+    async with app.open(url, lease_s=0.4) as s:
+        await s.publish(Lit(1), stream="lamp-1")
+        await eventually(lambda: has_state(s, "light", "paused"))
+        assert await s.store.failures.request(FailureRequest("light", ("lamp-1",), "redriving", "ada")) == 1
+        assert await s.store.registrations.resume("light", by="ada", reason="bulb replaced")
+        await until(lambda: len(attempts) == 2)
+        await eventually(lambda: has_state(s, "light", "paused"))
+        [failure] = await s.store.failures.failures()
+
+    assert (failure.state, failure.attempts, failure.requested_by) == ("retrying", 2, "")
+    assert attempts == [1, 2]
 
 
 async def test_unavailable_store_counts_no_attempt(url: str) -> None:

@@ -9,6 +9,7 @@ from fait._store.ports.failures import KeyFailure
 
 PASSWORD = "hunter2"
 QUICK = fait.FailurePolicy(initial_s=0.01, max_s=0.02, attempts=2)
+STOP = fait.FailurePolicy(initial_s=0.01, max_s=0.02, attempts=2, then="stop")
 
 
 @fait.event("shop.paid")
@@ -20,9 +21,9 @@ class Unreachable(Exception):
     pass
 
 
-def shop_of(handle: Callable[[Paid], None]) -> fait.App:
+def shop_of(handle: Callable[[Paid], None], policy: fait.FailurePolicy = QUICK) -> fait.App:
     app = fait.App("shop")
-    app.on(Paid, name="invoice", start="beginning", on_failure=QUICK)(handle)
+    app.on(Paid, name="invoice", start="beginning", on_failure=policy)(handle)
     return app
 
 
@@ -70,3 +71,15 @@ def park(url: str, parked: int, **amounts: list[int]) -> list[KeyFailure]:
         )
 
     return asyncio.run(main())
+
+
+def stop(url: str, **amounts: list[int]) -> None:
+    """Publish payments, and run the shop until its policy has paused it."""
+
+    async def main() -> None:
+        await publish(url, **amounts)
+        async with shop_of(fail_if_negative, STOP).open(url, lease_s=0.4) as s, asyncio.timeout(30):
+            while [each.state for each in await s.status()] != ["paused"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+    asyncio.run(main())

@@ -21,7 +21,7 @@ from fait._store.overview import read_overviews
 from fait._store.ports.store import Store
 from fait._store.ports.unit_of_work import RangeMove, UnitOfWork
 from fait._subscriptions.takeover import take_over
-from tests.tools.parked_shop import Paid, park, publish, shop_of
+from tests.tools.parked_shop import Paid, park, publish, shop_of, stop
 
 Run = Callable[..., Any]
 FAIT = Path(sys.executable).with_name("fait")
@@ -80,6 +80,18 @@ def test_parked_keys_and_pause_are_named_with_their_reasons(run: Run, url: str) 
     assert "paused by ada at " in found["subscription invoice"][0]
     assert ": bank is closed" in found["subscription invoice"][0]
     assert "fait resume invoice --store" in found["subscription invoice"][1]
+
+
+def test_key_at_which_the_policy_paused_is_named_with_what_to_do(run: Run, url: str) -> None:
+    stop(url, a=[-1])
+
+    found = problems(run, url)
+
+    assert found.keys() == {"subscription invoice", "failed keys of invoice"}
+    advice = found["failed keys of invoice"][1]
+    assert "Nothing is retried during the pause." in advice
+    assert "fait resume invoice --store" in advice
+    assert "fait skip invoice order-a --store" in advice
 
 
 async def test_outage_is_named(run: Run, url: str) -> None:

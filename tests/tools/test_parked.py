@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
+import fait
 from fait._store.open import open_store
 from fait._store.ports.failures import FailureRequest, KeyFailure
 from fait._tools.cli.key_requests import _select
 from fait._tools.cli.operator import operator_name
-from tests.tools.parked_shop import park, publish, shop_of, work_until
+from tests.tools.parked_shop import Paid, park, publish, shop_of, stop, work_until
 
 Run = Callable[..., Any]
 FAIT = Path(sys.executable).with_name("fait")
@@ -176,7 +177,7 @@ def test_request_of_another_operator_during_the_question_changes_nothing(
     result = run("parked", "redrive", "invoice", "--all", "-s", url, "--yes")
 
     assert result.exit_code == 1
-    assert "1 of 3 keys of invoice no longer parked: another operator was faster. Nothing was changed." in result.stderr
+    assert "1 of 3 keys of invoice changed before the request: another operator was faster. Nothing" in result.stderr
     assert states(url) == {"order-a": "parked", "order-b": "redriving", "order-c": "parked"}
     assert [each[:2] for each in actions(run, url)] == [("redrive", "other")]
 
@@ -211,6 +212,50 @@ def test_event_that_was_not_shown_is_not_discarded(
     assert run("skip", "invoice", "order-a", "-s", url, "--yes").exit_code == 0
 
     assert handle_rest(url, left=2) == [-2]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("skip", "invoice", "order-a"),
+        ("parked", "discard", "invoice", "--first", "--all"),
+        ("parked", "redrive", "invoice", "--all"),
+    ],
+)
+def test_event_at_which_the_policy_paused_can_be_given_up(run: Run, url: str, arguments: tuple[str, ...]) -> None:
+    stop(url, a=[-1, 5], b=[7])
+
+    result = run(*arguments, "-s", url, "--yes")
+
+    assert "invoice is paused: nothing happens before fait resume invoice --store" in result.stderr
+    assert result.stdout.endswith(" 1 key of invoice\n")
+    assert run("resume", "invoice", "-s", url).exit_code == 0
+    handled = handle_rest(url)
+    assert [each for each in handled if each != 7] == ([-1, 5] if "redrive" in arguments else [5])
+
+
+async def test_key_that_is_retried_can_be_skipped_only_during_a_pause(run: Run, url: str) -> None:
+    def fail(event: Paid) -> None:
+        raise ValueError("no")
+
+    app = fait.App("shop")
+    app.on(Paid, name="invoice", start="beginning", on_failure=fait.FailurePolicy(initial_s=60, max_s=60))(fail)
+    async with app.open(url, lease_s=0.4) as s, asyncio.timeout(30):
+        await s.publish(Paid(1), stream="order-a")
+        while not await s.store.failures.failures():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        skip = "skip", "invoice", "order-a", "-s", url, "--yes"
+
+        refused = await asyncio.to_thread(run, *skip)
+
+        assert refused.exit_code == 1
+        assert "not parked: 'order-a' (retrying). Nothing was changed." in refused.stderr
+        assert "pause the subscription first: fait pause invoice --reason TEXT --store" in refused.stderr
+        assert (await asyncio.to_thread(run, "pause", "invoice", "--reason", "r", "-s", url)).exit_code == 0
+        assert (await asyncio.to_thread(run, *skip)).exit_code == 0
+        assert (await asyncio.to_thread(run, "resume", "invoice", "-s", url)).exit_code == 0
+        while await s.store.failures.failures():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
 
 def test_discarding_all_events_handles_only_new_ones(run: Run, url: str, failed: list[KeyFailure]) -> None:

@@ -20,7 +20,7 @@ from fait._store.open import open_store
 from fait._store.ports.leases import Worker
 from fait._tools.cli.status import ProgressHistory, _look
 from tests.relay.published import MemoryUnderTest, Noted, relay_app, until
-from tests.tools.parked_shop import Paid, park, publish, shop_of
+from tests.tools.parked_shop import Paid, park, publish, shop_of, stop
 
 Run = Callable[..., Any]
 FAIT = Path(sys.executable).with_name("fait")
@@ -98,6 +98,19 @@ def test_status_shows_parked_keys_and_the_last_error(run: Run, url: str) -> None
     assert f"{status['error_type']} at " in table
     assert run("pause", "invoice", "--reason", "r", "-s", url).exit_code == 0
     assert "paused, parked 2 keys" in run("status", "-s", url).stdout
+
+
+def test_status_of_a_subscription_paused_by_its_policy_names_the_key(run: Run, url: str) -> None:
+    stop(url, a=[-1])
+
+    status = json.loads(run("status", "-s", url, "--json").stdout)
+    result = run("status", "-s", url)
+
+    assert (status["state"], status["retrying"], status["paused_at"]) == ("paused", 1, "order-a")
+    assert "paused, failed 1 key" in result.stdout
+    assert "invoice is paused at a failed event of the key 'order-a'." in result.stderr
+    assert "run: fait resume invoice. To give up" in result.stderr
+    assert "fait skip invoice order-a" in result.stderr
 
 
 async def test_status_shows_owner_and_retrying_keys_of_a_live_worker(run: Run, url: str) -> None:

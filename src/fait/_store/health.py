@@ -157,17 +157,29 @@ def _find_full(name: str, progress: str, each: SubscriptionOverview, redacted_ur
 
 
 def _find_failed_keys(each: SubscriptionOverview, redacted_url: str) -> list[Finding]:
+    from shlex import quote  # only for messages
+
     show = command_hint(f"parked show {each.name}", redacted_url)
     redrive = command_hint(f"parked redrive {each.name} --all", redacted_url)
+    retried = f"their events are retried until they succeed or are parked. See the errors with: {show}"
+    # fault: paused-keys-reported-as-retried
+    if (failure := each.paused_at) is not None:
+        resume = command_hint(f"resume {each.name}", redacted_url)
+        skip = command_hint(f"skip {each.name} {quote(failure.key)}", redacted_url)
+        retried = (
+            f"see the errors with: {show}. Nothing is retried during the pause. When the cause is removed, "
+            f"run: {resume}. To give up an event, as that of {failure.key!r}, run before that: {skip}"
+        )
     advice: Mapping[FailureState, str] = {
-        "retrying": f"their events are retried until they succeed or are parked. See the errors with: {show}",
+        "retrying": retried,
         "parked": f"see the errors with: {show}. When the cause is removed, run: {redrive}",
     }
     findings = list[Finding]()
     for state, text in advice.items():
         failures = [failure for failure in each.failures if failure.state == state]
         if failures:
-            findings.append(Finding(f"{state} keys of {each.name}", "problem", _describe_failures(failures), text))
+            word = "failed" if state == "retrying" and each.paused_at else state
+            findings.append(Finding(f"{word} keys of {each.name}", "problem", _describe_failures(failures), text))
     return findings
 
 

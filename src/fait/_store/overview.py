@@ -135,6 +135,12 @@ class SubscriptionOverview(Struct, frozen=True):
         return Counter(each.state for each in self.failures)
 
     @property
+    def paused_at(self) -> KeyFailure | None:
+        """The first failure whose event is retried after the pause; None if there is none, or no pause."""
+        retried = [each for each in self.failures if each.state == "retrying" and self.registration.paused]
+        return min(retried, key=lambda each: each.next_position, default=None)
+
+    @property
     def last_error(self) -> KeyFailure | Outage | None:
         """Its outage, or else the last failure of a key."""
         return self.outage or max(self.failures, key=lambda each: each.last_failed_at, default=None)

@@ -24,7 +24,7 @@ from fait._errors import EventTooNew, StoreUnavailable
 from fait._events.append import Conflict, Page, conflict_error
 from fait._events.envelope import RecordedEvent
 from fait._events.query import Query
-from fait._store.ports.failures import FailureChange, KeyFailure
+from fait._store.ports.failures import REQUESTED, FailureChange, KeyFailure
 from fait._subscriptions.call_context import CallContext, LaneTenure
 from fait._subscriptions.error_text import describe_error
 from fait._subscriptions.failure import as_exception, ends_task, is_outage
@@ -128,9 +128,9 @@ class LaneWorker:
         self._wake.set()
 
     def accept_request(self, failure: KeyFailure) -> None:
-        """Do what an operator has requested of a parked key."""
+        """Do what an operator has requested of a key that is parked, or that was retried before a pause."""
         current = self.lane.failures.get(failure.key)
-        if current is not None and current.state == "parked" and current.last_failed_at == failure.last_failed_at:
+        if current is not None and current.state not in REQUESTED and current.last_failed_at == failure.last_failed_at:
             self.lane.failures[failure.key] = failure
             self._retries.due[failure.key] = 0.0
             self._wake.set()

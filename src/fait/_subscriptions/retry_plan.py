@@ -80,8 +80,10 @@ class RetryPlan:
             messages=policy.messages,
         )  # fmt: skip
         action = self._action(failed.error, failure.attempts)
+        is_redriven = previous is not None and previous.requested_by and not isinstance(failed.error, EventTooNew)
         # fault: redriven-key-retried
-        if previous is not None and previous.requested_by and not isinstance(failed.error, EventTooNew):
+        # fault: redriven-key-parked-against-the-policy
+        if is_redriven and policy.then != "stop":
             action = "park"
         return (replace(failure, state="parked"), action) if action == "park" else (failure, action)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from fait._store.memory.state import MemoryState
-from fait._store.ports.failures import MAX_ACTIONS, REQUESTED, Action, FailureRequest, KeyFailure
+from fait._store.ports.failures import MAX_ACTIONS, REQUESTED, Action, FailureRequest, KeyFailure, is_requestable
 
 __all__ = ["MemoryFailures"]
 
@@ -24,14 +24,18 @@ class MemoryFailures:
         return [each for each in await self.failures() if each.state in REQUESTED]
 
     async def request(self, request: FailureRequest) -> int:
-        parked = {
+        registration = self._state.registrations.get(request.subscription)
+        paused = registration is not None and registration.paused
+        requestable = {
             id: each
             for id, each in self._state.failures.items()
-            if each.subscription == request.subscription and each.key in request.keys and each.state == "parked"
+            if each.subscription == request.subscription
+            and each.key in request.keys
+            and is_requestable(each, paused=paused)
         }
-        keys = {each.key for each in parked.values()}
+        keys = {each.key for each in requestable.values()}
         if len(keys) == len(set(request.keys)):
-            for id, each in parked.items():
+            for id, each in requestable.items():
                 self._state.failures[id] = replace(
                     each,
                     state=request.state,

@@ -8,6 +8,8 @@ key are handled again, the failure is removed.
     (none) ─► retrying ─► parked ─► redriving ─► (none)          only the owner of the range changes a failure,
                  │          │           │                         except for `request`, by which an operator asks for
                  └► (none)  └► discarding ─► redriving            a redrive or a discard of a parked key
+
+During a pause no worker has the range: then an operator can request the same of a key that is retried.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +28,7 @@ __all__ = [
     "Failures",
     "KeyFailure",
     "are_expected",
+    "is_requestable",
 ]
 
 FailureState = Literal["retrying", "parked", "redriving", "discarding"]
@@ -111,8 +114,19 @@ def are_expected(changes: Iterable[FailureChange], states: Mapping[str, str]) ->
     return all(states[each.key] in each.expected if each.key in states else not each.expected for each in changes)
 
 
+def is_requestable(failure: KeyFailure, *, paused: bool) -> bool:
+    """Return whether an operator can request something of a key: it is parked, or it is retried after a pause.
+
+    Args:
+        failure: the failure of the key.
+        paused: whether its subscription is paused.
+    """
+    # fault: retried-key-requested-in-memory
+    return failure.state == "parked" or (failure.state == "retrying" and paused)
+
+
 class FailureRequest(Struct, frozen=True):
-    """An operator's request for parked keys.
+    """An operator's request for keys that are parked, or that are retried after a pause.
 
     Attributes:
         subscription: name of the subscription.
@@ -173,10 +187,13 @@ class Failures(Protocol):
         ...
 
     async def request(self, request: FailureRequest) -> int:
-        """Change the state of parked keys for an operator, and record the action, in one transaction.
+        """Change the state of keys for an operator, and record the action, in one transaction.
+
+        A request is possible for a key that is parked, and for one that is "retrying" while the subscription is paused.
 
         Returns:
-            The number of the keys that are parked. If not all of the request are, nothing was changed or recorded.
+            The number of the keys for which it is possible. If it is not for all of the request, nothing was changed or
+            recorded.
 
         Guarantees:
             Of concurrent requests for a key, one succeeds.

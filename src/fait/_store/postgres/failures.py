@@ -34,12 +34,12 @@ class PostgresFailures:
     async def request(self, request: FailureRequest) -> int:
         sql, name, keys = self._database.sql, request.subscription, list(request.keys)
         async with self._database.transaction() as connection:
-            parked = {key for (key,) in await connection.fetch(sql["lock_parked_keys"], name, keys)}
-            if parked == set(keys):
+            requestable = {key for (key,) in await connection.fetch(sql["lock_requestable_keys"], name, keys)}
+            if requestable == set(keys):
                 values = (request.state, request.by, request.reason, request.discard_until)
                 await connection.fetch(sql["request_failures"], name, keys, *values)
                 await connection.fetch(sql["insert_action"], *request.as_action(), self._database.now())
-            return len(parked)
+            return len(requestable)
 
     async def record_action(self, action: str, subscription: str, details: str, by: str, reason: str) -> None:
         await self._database.fetch("insert_action", action, subscription, details, by, reason, self._database.now())

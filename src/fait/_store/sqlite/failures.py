@@ -44,12 +44,12 @@ class SqliteFailures:
         keys, now = _to_json(request.keys), to_timestamp(self._clock.now())
 
         def job(connection: SqliteConnection) -> int:
-            parked = connection.execute(SQL["parked_keys"], (request.subscription, keys)).fetchall()
-            if len(parked) == len(set(request.keys)):
+            requestable = connection.execute(SQL["requestable_keys"], (request.subscription, keys)).fetchall()
+            if len(requestable) == len(set(request.keys)):
                 values = (request.state, request.by, request.reason, request.discard_until)
                 connection.execute(SQL["request_failures"], (request.subscription, keys, *values))
                 connection.execute(SQL["insert_action"], (*request.as_action(), now))
-            return len(parked)
+            return len(requestable)
 
         return await self._writer.run(job)
 

@@ -1,4 +1,4 @@
-"""Requests of an operator for parked keys: which keys, the question before, and waiting for the end.
+"""Requests of an operator for failed keys: which keys, the question before, and waiting for the end.
 
 A command handles no event: it stores a request, and the worker that owns the keys does the rest. So a redrive keeps the
 order of a key's events, and continues after a crash of either side.
@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from fait._store.command_hint import command_hint
 from fait._store.overview import error_with_place
-from fait._store.ports.failures import REQUESTED, FailureRequest, KeyFailure
+from fait._store.ports.failures import REQUESTED, FailureRequest, KeyFailure, is_requestable
 from fait._store.ports.store import Store
 from fait._store.store_url import redacted_url
 from fait._subscriptions.processor_group import LEASE_DURATION_S
@@ -28,7 +28,7 @@ _POLL_INTERVAL_S: Final = 0.2
 
 
 class KeyFilter(Struct, frozen=True):
-    """Which parked keys a command concerns. All conditions that are given must hold."""
+    """Which failed keys a command concerns. All conditions that are given must hold."""
 
     keys: tuple[str, ...] = ()
     error: str | None = None
@@ -44,7 +44,7 @@ class KeyFilter(Struct, frozen=True):
 
 
 class Operation(Struct, frozen=True):
-    """What an operator requests of parked keys.
+    """What an operator requests of failed keys.
 
     Attributes:
         verb: "redrive", "discard" or "skip".
@@ -96,18 +96,21 @@ async def execute_request(
 
 
 async def _select(opened: Store, url: str, name: str, chosen: KeyFilter) -> list[KeyFailure]:
-    """Return the parked keys that match.
+    """Return the keys that match and are parked. If the subscription is paused, also those that would be retried.
 
     Raises:
-        CommandFailed: a named key is not parked, or a filter matches none.
+        CommandFailed: nothing can be requested of a named key, or a filter matches none.
     """
-    await registration_of(opened, name)
+    registration = await registration_of(opened, name)
     failures = [each for each in await opened.failures.failures(name) if chosen.matches(each)]
-    found = [each for each in failures if each.state == "parked"]
+    found = [each for each in failures if is_requestable(each, paused=registration.paused)]
     if missing := set(chosen.keys) - {each.key for each in found}:
         states = {each.key: each.state for each in failures}
         problem = ", ".join(f"{each!r} ({states.get(each, 'no such failure')})" for each in sorted(missing))
-        raise CommandFailed(f"these keys of {name} are not parked: {problem}. Nothing was changed. {_see(name, url)}")
+        pause = "" if registration.paused or "retrying" not in states.values() else _pause_advice(name, url)
+        raise CommandFailed(
+            f"these keys of {name} are not parked: {problem}. Nothing was changed. {_see(name, url)}{pause}"
+        )
     if not found and chosen != KeyFilter():
         raise CommandFailed(f"no parked key of {name} matches. Nothing was changed. {_see(name, url)}")
     return found
@@ -117,15 +120,20 @@ def _see(name: str, url: str) -> str:
     return f"Look at its failed keys with: {command_hint(f'parked show {name}', redacted_url(url))}"
 
 
+def _pause_advice(name: str, url: str) -> str:
+    pause = command_hint(f"pause {name} --reason TEXT", redacted_url(url))
+    return f". To request this of a key that is retried, pause the subscription first: {pause}"
+
+
 async def _request(opened: Store, url: str, operation: Operation, failures: Sequence[KeyFailure]) -> None:
-    """Store the requests. Keys that are no longer parked end it: another operator has requested something of them."""
+    """Store the requests. A key of which nothing can be requested now ends it: another operator was faster."""
     for done, each in enumerate(requests := operation.requests(failures)):
         # fault: changed-count-of-keys-accepted
         if (count := await opened.failures.request(each)) != len(each.keys):
             changed = f"{done} of {count_of(len(requests), 'key')} changed" if done else "Nothing was changed"
             raise CommandFailed(
-                f"{len(each.keys) - count} of {count_of(len(each.keys), 'key')} of {operation.name} no longer parked: "
-                f"another operator was faster. {changed}. {_see(operation.name, url)}"
+                f"{len(each.keys) - count} of {count_of(len(each.keys), 'key')} of {operation.name} changed before "
+                f"the request: another operator was faster. {changed}. {_see(operation.name, url)}"
             )
 
 

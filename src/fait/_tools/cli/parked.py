@@ -46,7 +46,10 @@ LocationOption = Annotated[
     str | None,
     typer.Option("--location", metavar="L", help="Only keys whose error was raised at a place with this text."),
 ]
-AllOption = Annotated[bool, typer.Option("--all", help="All parked keys of the subscription.")]
+AllOption = Annotated[
+    bool,
+    typer.Option("--all", help="All parked keys of the subscription; if it is paused, also those that are retried."),
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only list the keys. Nothing is changed.")]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until the keys are handled, or parked again.")]
 
@@ -150,7 +153,8 @@ async def redrive(
 ) -> None:
     """Handle the events of parked keys again, in order.
 
-    A worker of the subscription handles them. A key whose event fails again is parked again.
+    A worker of the subscription handles them. A key whose event fails again is parked again. Of a subscription that is
+    paused, this also concerns keys that are retried.
     """
     chosen, options = _filter_of(key, error, location, every), RequestOptions(dry_run, yes, wait, as_json)
 
@@ -185,7 +189,8 @@ async def discard(
 ) -> None:
     """Pass events of parked keys without handling them; later events of the keys are handled.
 
-    The events stay in the log; only this subscription never handles them. This cannot be undone.
+    The events stay in the log; only this subscription never handles them. This cannot be undone. Of a subscription that
+    is paused, this also concerns keys that are retried.
     """
     if first == all_events:
         raise UsageError(
@@ -205,7 +210,7 @@ async def discard(
 @command
 async def skip(
     name: NameArgument,
-    key: Annotated[str, typer.Argument(metavar="KEY", help="The parked key, as fait parked show NAME lists it.")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The failed key, as fait parked show NAME lists it.")],
     store: StoreOption,
     yes: YesOption = False,
     wait: WaitOption = False,
@@ -213,8 +218,9 @@ async def skip(
     by: ByOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Discard the event at which a parked key failed; the later events of the key are handled.
+    """Discard the event at which a key failed; the later events of the key are handled.
 
+    The key is parked, or its subscription is paused.
     The same as `fait parked discard NAME --key KEY --first`.
     """
     options = RequestOptions(yes=yes, wait=wait, as_json=as_json)

@@ -128,7 +128,7 @@ async def report_changes(system: System, as_json: bool) -> None:
 
 def _print_status(status: SubscriptionStatus, state: str, as_json: bool) -> None:
     error, counts = status.error_text or None, {"retrying": status.retrying, "parked": status.parked}
-    keys = ", ".join(keys_in_state(counts))
+    keys = ", ".join(keys_in_state(counts, paused=state == "paused"))
     if as_json:
         print_json({"subscription": status.name, "state": state, **counts, "position": status.position, "error": error})
         return

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from shlex import quote
 from typing import Annotated, Any, Final
 
 import typer
@@ -104,6 +105,8 @@ def _print(rows: list[dict[str, Any]], as_json: bool) -> None:
             f"redrive or discard the keys: fait parked list {name}"
         )
     for each in rows:
+        if each["paused_at"] is not None:
+            print_message(_describe_pause(each["subscription"], each["paused_at"]))
         if each["call"]:
             print_message(f"{each['subscription']}: {each['call']}")
     if not rows:
@@ -125,6 +128,7 @@ def _as_json(
         "retrying": counts["retrying"],
         "parked": counts["parked"],
         "requested": counts["redriving"] + counts["discarding"],
+        "paused_at": each.paused_at.key if each.paused_at else None,
         "stored_messages": each.stored,
         "position": each.position,
         "head": each.head,
@@ -178,7 +182,8 @@ def _failing_since(each: SubscriptionOverview) -> str | None:
 
 
 def _row(each: Mapping[str, Any]) -> tuple[str, ...]:
-    state = ", ".join([each["state"], *keys_in_state({name: each[name] for name in _KEY_STATES})])
+    counts = {name: each[name] for name in _KEY_STATES}
+    state = ", ".join([each["state"], *keys_in_state(counts, paused=each["state"] == "paused")])
     error = error_with_place(each["error_type"], each["location"]) if each["error_type"] else _other_error(each)
     rate = "" if each["rate"] is None else f"{each['rate']:,.0f}/s"
     lag = ["-" if value is None else f"{value:,.0f}" for value in (each["lag"], each["lag_s"])]
@@ -194,6 +199,18 @@ def _other_error(each: Mapping[str, Any]) -> str:
     return f"in the log of {', '.join(each['waiting_workers'])}" if each["state"] == "waiting" else ""
 
 
-def keys_in_state(counts: Mapping[str, int]) -> list[str]:
-    """Return the words for numbers of failed keys, by their state."""
-    return [f"{state} {count:,} {'key' if count == 1 else 'keys'}" for state, count in counts.items() if count]
+def _describe_pause(name: str, key: str) -> str:
+    return (
+        f"{name} is paused at a failed event of the key {key!r}. When the cause is removed, run: fait resume {name}. "
+        f"To give up the event, run before that: fait skip {name} {quote(key)}"
+    )
+
+
+def keys_in_state(counts: Mapping[str, int], *, paused: bool) -> list[str]:
+    """Return the words for numbers of failed keys, by their state. During a pause none is retried."""
+    words = {"retrying": "failed"} if paused else {}
+    return [
+        f"{words.get(state, state)} {count:,} {'key' if count == 1 else 'keys'}"
+        for state, count in counts.items()
+        if count
+    ]

@@ -1,6 +1,6 @@
--- request_failures: request a redrive or a discard of parked keys.
+-- request_failures: request a redrive or a discard of keys that lock_requestable_keys has locked.
 -- In:   $1 subscription · $2 keys · $3 state · $4 user · $5 reason · $6 last position to discard
 -- Out:  nothing
 -- Plan: Update on fait_failures, Index Scan using fait_failures_pkey
 UPDATE {schema}.fait_failures SET state = $3, requested_by = $4, reason = $5, discard_until = $6
-WHERE subscription = $1 AND state = 'parked' AND key = ANY($2::text[]);
+WHERE subscription = $1 AND state IN ('parked', 'retrying') AND key = ANY($2::text[]);
