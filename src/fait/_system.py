@@ -488,7 +488,7 @@ class System(Client):
         has_consumers = len(self._log_groups) < len(self._subscription_runner.groups)
         workers = await self.store.leases.workers() if has_consumers else []
         failures = await self.store.failures.failures()
-        keys = Counter((each.subscription, each.state) for each in failures)
+        keys = Counter((each.subscription, each.shown_state) for each in failures)
         head, statuses = await self.store.log.head(), list[SubscriptionStatus]()
         for name, group in self._subscription_runner.groups.items():
             own = [each for each in ranges if each.key.subscription == name]

@@ -137,6 +137,13 @@ FAULTS = [
         f"{BROKERS}relay_of_an_unavailable_broker_waits_without_attempts_and_appends_continue[memory]",
     ),
     Mutant(
+        "a key whose later events follow a retry is shown as requested by an operator",
+        "_store/ports/failures.py",
+        "retried-key-shown-as-requested",
+        "return self.state",
+        "tests/tools/test_status.py::test_key_whose_later_events_follow_a_retry_is_shown_as_retrying[sqlite]",
+    ),
+    Mutant(
         "the keys of a paused subscription are reported as retried",
         "_store/health.py",
         "paused-keys-reported-as-retried",

@@ -126,6 +126,34 @@ async def test_status_shows_owner_and_retrying_keys_of_a_live_worker(run: Run, u
     assert (status["state"], status["owners"], status["error_type"]) == ("live", [OWNER], "builtins.ValueError")
 
 
+async def test_key_whose_later_events_follow_a_retry_is_shown_as_retrying(run: Run, url: str) -> None:
+    failed, repaired = list[int](), asyncio.Event()
+
+    async def fail_once(event: Paid) -> None:
+        if event.amount == 1 and not failed:
+            failed.append(1)
+            raise ValueError("no")
+        if event.amount == 2:
+            await repaired.wait()
+
+    app = fait.App("shop")
+    app.on(Paid, name="invoice", start="beginning", on_failure=fait.FailurePolicy(initial_s=0.5))(fail_once)
+    async with app.open(url) as s, asyncio.timeout(30):
+        for amount in (1, 2, 3):
+            await s.publish(Paid(amount), stream="order-a")
+        while [each.state for each in await s.store.failures.failures()] != ["redriving"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        status, listed, shown = [
+            json.loads((await asyncio.to_thread(run, *command, "-s", url, "--json")).stdout)
+            for command in (("status",), ("parked", "list"), ("parked", "show", "invoice", "order-a"))
+        ]
+        [own] = await s.status()
+        repaired.set()
+
+    assert (status["retrying"], status["requested"], own.retrying) == (1, 0, 1)
+    assert (listed["state"], shown["state"]) == ("retrying", "retrying")
+
+
 async def test_status_shows_an_outage_until_it_ends(run: Run, url: str) -> None:
     closed = True
 

@@ -131,8 +131,8 @@ class SubscriptionOverview(Struct, frozen=True):
 
     @property
     def counts(self) -> Counter[FailureState]:
-        """Number of failed keys in each state."""
-        return Counter(each.state for each in self.failures)
+        """Number of failed keys in each `shown_state`."""
+        return Counter(each.shown_state for each in self.failures)
 
     @property
     def paused_at(self) -> KeyFailure | None:

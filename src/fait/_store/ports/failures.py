@@ -88,6 +88,12 @@ class KeyFailure(Struct, frozen=True, kw_only=True):
     reason: str = ""
     discard_until: int = 0
 
+    @property
+    def shown_state(self) -> FailureState:
+        """Its state as an operator sees it: without a request, a key is retried until its later events are handled."""
+        # fault: retried-key-shown-as-requested
+        return "retrying" if self.state == "redriving" and not self.requested_by else self.state
+
 
 class FailureChange(Struct, frozen=True):
     """A change of one failure, part of a unit of work.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from fait._store.command_hint import command_hint
 from fait._store.overview import error_with_place
@@ -21,7 +22,7 @@ from fait._tools.cli.operator import confirm_count, format_time, registration_of
 from fait._tools.cli.output import CommandFailed, count_of, print_json, print_line, print_message, print_table
 from fait._tools.cli.progress import ProgressMeter
 
-__all__ = ["KeyFilter", "Operation", "RequestOptions", "execute_request", "print_failures"]
+__all__ = ["KeyFilter", "Operation", "RequestOptions", "as_shown", "execute_request", "print_failures"]
 
 _POLL_INTERVAL_S: Final = 0.2
 """Interval between two reads of the failures that are waited for."""
@@ -105,7 +106,7 @@ async def _select(opened: Store, url: str, name: str, chosen: KeyFilter) -> list
     failures = [each for each in await opened.failures.failures(name) if chosen.matches(each)]
     found = [each for each in failures if is_requestable(each, paused=registration.paused)]
     if missing := set(chosen.keys) - {each.key for each in found}:
-        states = {each.key: each.state for each in failures}
+        states = {each.key: each.shown_state for each in failures}
         problem = ", ".join(f"{each!r} ({states.get(each, 'no such failure')})" for each in sorted(missing))
         pause = "" if registration.paused or "retrying" not in states.values() else _pause_advice(name, url)
         raise CommandFailed(
@@ -191,13 +192,18 @@ def _result(operation: Operation, failures: Sequence[KeyFailure]) -> dict[str, A
     }
 
 
+def as_shown(failure: KeyFailure) -> KeyFailure:
+    """Return a failure with the state that an operator sees."""
+    return replace(failure, state=failure.shown_state)
+
+
 def print_failures(failures: Sequence[KeyFailure], as_json: bool, *, to_stderr: bool = False) -> None:
     """Print failures, a line each."""
     if to_stderr:
         print_message("\n".join(" ".join(_failure_row(each)) for each in failures))
     elif as_json:
         for each in failures:
-            print_json(each)
+            print_json(as_shown(each))
     else:
         columns = ("key", "state", "error", "location", "event type", "attempts", "failing since")
         print_table(columns, [_failure_row(each) for each in failures])
@@ -205,6 +211,6 @@ def print_failures(failures: Sequence[KeyFailure], as_json: bool, *, to_stderr: 
 
 def _failure_row(failure: KeyFailure) -> tuple[str, ...]:
     return (
-        failure.key, failure.state, failure.error_type, failure.location, failure.event_type,
+        failure.key, failure.shown_state, failure.error_type, failure.location, failure.event_type,
         f"{failure.attempts:,}", format_time(failure.first_failed_at),
     )  # fmt: skip

@@ -13,7 +13,14 @@ from fait._store.command_hint import command_hint
 from fait._store.ports.failures import FailureRequest, KeyFailure
 from fait._store.ports.store import Store
 from fait._store.store_url import redacted_url
-from fait._tools.cli.key_requests import KeyFilter, Operation, RequestOptions, execute_request, print_failures
+from fait._tools.cli.key_requests import (
+    KeyFilter,
+    Operation,
+    RequestOptions,
+    as_shown,
+    execute_request,
+    print_failures,
+)
 from fait._tools.cli.operator import (
     ByOption,
     NameArgument,
@@ -130,9 +137,9 @@ async def show(
             f"{command_hint(f'parked show {name}', redacted_url(store))}"
         )
     if as_json:
-        print_json(failure)
+        print_json(as_shown(failure))
     else:
-        _print_failure(failure)
+        _print_failure(as_shown(failure))
 
 
 @parked.command("redrive")
@@ -266,7 +273,7 @@ def _discard_all(name: str, last: int, by: str, reason: str) -> Operation:
 
 def _group(failures: Iterable[KeyFailure]) -> list[FailureGroup]:
     def cause(each: KeyFailure) -> tuple[str, str, str, str]:
-        return each.subscription, each.state, each.error_type, each.location
+        return each.subscription, each.shown_state, each.error_type, each.location
 
     ordered = sorted(failures, key=cause)
     return [_summarize(list(each)) for _, each in groupby(ordered, cause)]
@@ -275,7 +282,7 @@ def _group(failures: Iterable[KeyFailure]) -> list[FailureGroup]:
 def _summarize(failures: Sequence[KeyFailure]) -> FailureGroup:
     first = failures[0]
     return FailureGroup(
-        first.subscription, first.state, first.error_type, first.location, len(failures),
+        first.subscription, first.shown_state, first.error_type, first.location, len(failures),
         format_time(min(each.first_failed_at for each in failures)),
         format_time(max(each.last_failed_at for each in failures)),
         max(each.attempts for each in failures), first.key,
