@@ -150,4 +150,11 @@ FAULTS = [
         "if (failure := next(iter(()), None)) is not None:",
         "tests/tools/test_doctor_workers.py::test_key_at_which_the_policy_paused_is_named_with_what_to_do[sqlite]",
     ),
+    Mutant(
+        "a traceback contains the passwords in lines of code",
+        "_subscriptions/error_text.py",
+        "secrets-in-code-stored",
+        'return "".join(lines)',
+        "tests/subscriptions/test_error_text.py::test_chain_of_causes_is_part_of_the_traceback_without_secrets",
+    ),
 ]

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,13 @@ import pytest
 import fait
 from fait._store.ports.failures import KeyFailure
 from fait._subscriptions import subscription_run
-from fait._subscriptions.error_text import MAX_ERROR_CHARS, MAX_TRACEBACK_CHARS, describe_error, without_secrets
+from fait._subscriptions.error_text import (
+    MAX_ERROR_CHARS,
+    MAX_TRACEBACK_CHARS,
+    _without_literals,
+    describe_error,
+    without_secrets,
+)
 
 MASKED = {
     "Authorization: Bearer s3cret": "Authorization: ***",
@@ -46,6 +53,28 @@ MASKED = {
     'password authentication failed for user "ada"': 'password authentication failed for user "ada"',
     "'token'": "'token'",
     "the order 7 is not paid": "the order 7 is not paid",
+    '{"user": "u", "pass": "abc"}': '{"user": "u", "pass": ***}',
+    "smtpPass=abc pin=123": "smtpPass=*** pin=***",
+    "Passwort: abc": "Passwort: ***",
+    "Pwd={a;b};Y=1": "Pwd=***;Y=1",
+    "password%3Dabc": "password%3D***",
+    "%22password%22%3A%22abc%22": "%22password%22%3A***",
+    "<password>a b</password>": "<password>***</password>",
+    '<wsse:Password Type="Text">abc</wsse:Password>': '<wsse:Password Type="Text">***</wsse:Password>',
+    "mysql --db-password abc -h x": "mysql --db-password *** -h x",
+    "curl -u user:abc https://h": "curl -u user:*** https://h",
+    "x?X-Amz-Signature=abc&y=1": "x?X-Amz-Signature=***&y=1",
+    "x?sv=1&sig=abc&se=2": "x?sv=1&sig=***&se=2",
+    "AccountName=x;AccountKey=abc==;Suffix=y": "AccountName=x;AccountKey=***;Suffix=y",
+    "x -----BEGIN RSA PRIVATE KEY-----MII-----END": "x -----BEGIN RSA PRIVATE KEY-----***-----END",
+    "token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOjF9.c2ln is old": "token *** is old",
+    f"key sk-{'a1' * 12}": "key ***",
+    f"at ghp_{'a1' * 18} and github_pat_{'a1' * 18}": "at *** and ***",
+    "xoxb-12345-67890-abc": "***",
+    "https://hooks.slack.com/services/T0/B0/abc failed": "https://hooks.slack.com/services/*** failed",
+    "https://api.telegram.org/bot12:abc/sendMessage": "https://api.telegram.org/bot***",
+    "account_key=acc-7 passport=A1 bypass=1 sig=9": "account_key=acc-7 passport=A1 bypass=1 sig=9",
+    "signature: mismatch of sk-learn": "signature: mismatch of sk-learn",
 }
 
 
@@ -66,10 +95,32 @@ def test_chain_of_causes_is_part_of_the_traceback_without_secrets() -> None:
     described = describe_error(_raised())
 
     first, _, last = described.traceback.partition("The direct cause of the following:")
-    assert 'raise KeyError("password=hunter2")' in first
+    assert 'raise KeyError("password=***")' in first
     assert "builtins.KeyError: 'password=***" in first
     assert last.rstrip().endswith('raise ValueError("wrong") from error')
     assert len(described.traceback) < MAX_TRACEBACK_CHARS
+
+
+@pytest.mark.parametrize(
+    ("line", "masked"),
+    [
+        ("connect(password='hunter2', user=name)", "connect(password=***, user=name)"),
+        ('SETTINGS["password"] = "hunter2"', 'SETTINGS["password"] = ***'),
+        ('API_TOKEN: str = "hunter2"', "API_TOKEN: str = ***"),
+        ('connect("postgres://ada:hunter2@db/x")', 'connect("postgres://ada:***@db/x")'),
+        ("token = token_of(request, password)", "token = token_of(request, password)"),
+    ],
+)
+def test_literals_in_lines_of_code_are_masked_and_expressions_are_not(line: str, masked: str) -> None:
+    assert _without_literals(line) == masked
+
+
+def test_hostile_text_is_searched_in_bounded_time() -> None:
+    started_at = time.process_time()
+    for part in ("://a:", "-", "eyJ-", "password", "<password a", " -u a", '\\"', "sk-a", "-----BEGIN PRIVATE KEY"):
+        without_secrets(part * (100_000 // len(part)))
+
+    assert time.process_time() - started_at < 20
 
 
 def test_hidden_message_is_in_no_part_of_what_is_kept() -> None:

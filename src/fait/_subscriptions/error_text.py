@@ -30,21 +30,41 @@ MAX_CHAIN: Final = 10
 HIDDEN: Final = "(hidden by messages='hide')"
 
 _QUOTED: Final = r"""[bru]{0,2}(?:"(?:\\.|[^"\\])*(?:"|\Z)|'(?:\\.|[^'\\])*(?:'|\Z)|\\+["'].*?(?:\\+["']|\Z))"""
-_SEPARATOR: Final = r"""(?:\\*["'])?(?:\s*[:=]>?|(?<=["'])\s*,|\s+(?=\\*["']))\s*"""
+_SEPARATOR: Final = r"""(?:\\*["']\]?)?(?:\s*[:=]>?|(?:%22)?%3[ad]|(?<=["'])\s*,|\s+(?=\\*["']))\s*"""
 _PEM: Final = r"-----BEGIN.*?(?:-----END[^\r\n]*|\Z)"
 _KEY: Final = (
-    "(?:secret|token|password|passwd|pwd|passphrase|api[-_]?key|private[-_]?key|access[-_]?key|credential)"
-    r"[\w.-]{0,40}"
+    "(?:(?:secret|token|passwor[dt]|passwd|pwd|passphrase|api[-_]?key|private[-_]?key|access[-_]?key|credential"
+    r"|x-(?:amz|goog)-signature)[\w.-]{0,40}"
+    r"|(?:(?<![a-z])(?:pass|pin)|(?-i:(?<=[a-z])Pass))(?![\w.-])"
+    r"|(?:(?<=[?&])sig(?:nature)?|(?-i:AccountKey))(?==))"
 )
 _HEADER: Final = r"(?:authorization|cookie)[\w.-]{0,40}"
 
+_FORMS: Final = r"""(-----BEGIN[ A-Z]{0,30}[ ]PRIVATE[ ]KEY(?:[ ]BLOCK)?-----).*?(?=-----END|\Z)
+    |(https://hooks\.slack\.com/\w+/|api\.telegram\.org/(?:file/)?bot)[^\s"'<>/][^\s"'<>]*
+    |(?<![\w-])(?-i:
+        eyJ[\w-]{5,}\.[\w-]+\.[\w-]*(?:\.[\w-]+){0,2}
+        |sk-(?=[\w-]*\d)[\w-]{20,}|[rs]k_(?:live|test)_\w{10,}|AIza[\w-]{35}
+        |gh[opsru]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{20,}|xox[a-z]-[\w-]{10,}
+    )"""
+"""Secrets known by their form: private keys, URLs of webhooks and bots, JWTs, and keys of common services."""
+
 _SECRET: Final = re.compile(
-    rf"""(://[^/\s:@]*:)\S+(?=@)
+    rf"""(://[^/\s:@]{{0,200}}:)\S{{1,1000}}(?=@)
     |({_HEADER}{_SEPARATOR})(?:{_QUOTED}|[^\r\n]+)
-    |({_KEY}{_SEPARATOR})(?:{_QUOTED}|{_PEM}|(?:(?:bearer|basic)\s+)?[^\s&;]*[^\s&;,])
-    |(\bbearer\s+|\bbasic\s+(?=\S*(?-i:[A-Z0-9=])))[^\s,;"']+""",
+    |((?<![\w-])--[\w-]{{0,30}}?{_KEY}\s+)[^\s-]\S*
+    |((?<!\S)(?:-u|--user)[\s=]+["']?[^\s:"']{{1,100}}:)[^\s"']+
+    |({_KEY}(?:\s[^<>]{{0,200}})?>(?:<!\[CDATA\[)?)[^<>]+(?=]]>|</)
+    |({_KEY}{_SEPARATOR})(?:{_QUOTED}|{_PEM}|\{{[^{{}}]*(?:\}}|\Z)|(?:(?:bearer|basic)\s+)?[^\s&;]*[^\s&;,])
+    |(\bbearer\s+|\bbasic\s+(?=\S*(?-i:[A-Z0-9=])))[^\s,;"']+
+    |{_FORMS}""",
     re.IGNORECASE | re.DOTALL | re.VERBOSE,
 )
+
+_ASSIGNED: Final = re.compile(rf"""({_KEY}(?:["']\]?)?(?:\s*:\s*[\w.]{{1,40}})?\s*[:=,]\s*){_QUOTED}""", re.IGNORECASE)
+"""A literal in a line of code that is the value of such a name. Other values are expressions."""
+
+_LITERAL: Final = re.compile(r"""(["'])((?:\\.|(?!\1).)*)""")
 
 _PACKAGE: Final = __file__.rpartition("_subscriptions")[0]
 _LIBRARY: Final = traceback.__file__.removesuffix("traceback.py")
@@ -91,8 +111,14 @@ def name_of_type(error: type[BaseException]) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """Return a text without passwords in URLs, and without the values of names such as `password` or `Cookie`."""
-    return _SECRET.sub(lambda match: f"{match[1] or match[2] or match[3] or match[4]}***", text)
+    """Return a text without values of names such as `password`, and without what has the form of a secret."""
+    return _SECRET.sub(lambda match: f"{match[match.lastindex] if match.lastindex else ''}***", text)
+
+
+def _without_literals(line: str) -> str:
+    """Return a line of code without the secrets in its literals."""
+    line = _ASSIGNED.sub(r"\1***", line)
+    return _LITERAL.sub(lambda match: f"{match[1]}{without_secrets(match[2])}", line)
 
 
 def _text(error: BaseException, messages: Messages) -> str:
@@ -144,7 +170,9 @@ def _traceback(error: BaseException, messages: Messages) -> str:
 
 
 def _frames(error: BaseException) -> str:
-    return "".join(traceback.format_tb(error.__traceback__))
+    lines = "".join(traceback.format_tb(error.__traceback__)).splitlines(keepends=True)
+    # fault: secrets-in-code-stored
+    return "".join(each if each.startswith('  File "') else _without_literals(each) for each in lines)
 
 
 def _storable(text: str) -> str:
