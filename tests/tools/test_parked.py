@@ -258,6 +258,32 @@ async def test_key_that_is_retried_can_be_skipped_only_during_a_pause(run: Run, 
             await asyncio.sleep(0.02)
 
 
+def test_key_of_a_row_may_be_typed_without_its_quotes(run: Run, url: str) -> None:
+    class Orders(fait.ReadModel, key="order"):
+        order: str
+
+        @classmethod
+        def key_of(cls, event: Paid, envelope: fait.Envelope) -> str:
+            return "7:2026-11"
+
+        @classmethod
+        def evolve(cls, row: Any, event: Paid, envelope: fait.Envelope) -> Any:
+            raise ValueError("no")
+
+    app = fait.App("orders")
+    app.include(Orders)
+    asyncio.run(publish(url, a=[1]))
+    [failed] = asyncio.run(work_until(url, app, lambda failed: len(failed) == 1))
+    typed = json.loads(failed.key)
+
+    assert failed.key != typed
+    for each in (typed, failed.key):
+        assert json.loads(run("parked", "show", "orders", each, "-s", url, "--json").stdout)["key"] == failed.key
+        shown = run("parked", "redrive", "orders", "--key", each, "--dry-run", "-s", url, "--json")
+        assert [each["key"] for each in lines(shown)] == [failed.key]
+    assert run("skip", "orders", typed, "-s", url, "--yes").exit_code == 0
+
+
 def test_discarding_all_events_handles_only_new_ones(run: Run, url: str, failed: list[KeyFailure]) -> None:
     assert run("parked", "discard", "invoice", "--all-events", "--all", "-s", url, input="3\n").exit_code == 0
     asyncio.run(publish(url, a=[8]))

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, json
 from msgspec.structs import replace
 
 from fait._store.command_hint import command_hint
@@ -22,7 +22,7 @@ from fait._tools.cli.operator import confirm_count, format_time, registration_of
 from fait._tools.cli.output import CommandFailed, count_of, print_json, print_line, print_message, print_table
 from fait._tools.cli.progress import ProgressMeter
 
-__all__ = ["KeyFilter", "Operation", "RequestOptions", "as_shown", "execute_request", "print_failures"]
+__all__ = ["KeyFilter", "Operation", "RequestOptions", "as_shown", "execute_request", "print_failures", "stored_key"]
 
 _POLL_INTERVAL_S: Final = 0.2
 """Interval between two reads of the failures that are waited for."""
@@ -103,7 +103,9 @@ async def _select(opened: Store, url: str, name: str, chosen: KeyFilter) -> list
         CommandFailed: nothing can be requested of a named key, or a filter matches none.
     """
     registration = await registration_of(opened, name)
-    failures = [each for each in await opened.failures.failures(name) if chosen.matches(each)]
+    every = await opened.failures.failures(name)
+    chosen = replace(chosen, keys=tuple(stored_key(each, every) for each in chosen.keys))
+    failures = [each for each in every if chosen.matches(each)]
     found = [each for each in failures if is_requestable(each, paused=registration.paused)]
     if missing := set(chosen.keys) - {each.key for each in found}:
         states = {each.key: each.shown_state for each in failures}
@@ -190,6 +192,12 @@ def _result(operation: Operation, failures: Sequence[KeyFailure]) -> dict[str, A
         "action": operation.verb,
         "keys": [each.key for each in failures],
     }
+
+
+def stored_key(typed: str, failures: Sequence[KeyFailure]) -> str:
+    """Return the failed key that an operator means: the keys of rows are JSON, but may be typed without quotes."""
+    keys, quoted = {each.key for each in failures}, json.encode(typed).decode()
+    return quoted if typed not in keys and quoted in keys else typed
 
 
 def as_shown(failure: KeyFailure) -> KeyFailure:

@@ -20,6 +20,7 @@ from fait._tools.cli.key_requests import (
     as_shown,
     execute_request,
     print_failures,
+    stored_key,
 )
 from fait._tools.cli.operator import (
     ByOption,
@@ -130,7 +131,8 @@ async def show(
     if key is None:
         print_failures(failures, as_json)
         return
-    failure = next((each for each in failures if each.key == key), None)
+    wanted = stored_key(key, failures)
+    failure = next((each for each in failures if each.key == wanted), None)
     if failure is None:
         raise CommandFailed(
             f"{name} has no failed key {key!r}. List its failed keys with: "
