@@ -111,18 +111,19 @@ def test_unknown_names_are_errors_with_the_next_step(run: Run, url: str, failed:
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "reason"),
     [
-        ("redrive", "invoice"),
-        ("redrive", "invoice", "--all", "--key", "order-a"),
-        ("discard", "invoice", "--all"),
-        ("discard", "invoice", "--all", "--first", "--all-events"),
+        (("redrive", "invoice"), "which keys? Give --all, or "),
+        (("redrive", "invoice", "--all", "--key", "order-a"), "--all excludes --key, --error and --location."),
+        (("discard", "invoice", "--all"), "which events? Give --first"),
+        (("discard", "invoice", "--all", "--first", "--all-events"), "--first excludes --all-events."),
     ],
 )
-def test_ambiguous_selection_is_refused(run: Run, url: str, arguments: tuple[str, ...]) -> None:
+def test_ambiguous_selection_is_refused(run: Run, url: str, arguments: tuple[str, ...], reason: str) -> None:
     result = run("parked", *arguments, "-s", url)
 
     assert result.exit_code == 2
+    assert reason in result.stderr
     assert "Nothing was changed." in result.stderr
 
 

@@ -201,7 +201,9 @@ async def discard(
     The events stay in the log; only this subscription never handles them. This cannot be undone. Of a subscription that
     is paused, this also concerns keys that are retried.
     """
-    if first == all_events:
+    if first and all_events:
+        raise UsageError("--first excludes --all-events. Nothing was changed.")
+    if not (first or all_events):
         raise UsageError(
             "which events? Give --first (of each key the event that failed) or --all-events (also all later ones). "
             "Nothing was changed."
@@ -247,7 +249,9 @@ async def _last_position(opened: Store, name: str) -> int:
 
 def _filter_of(keys: list[str] | None, error: str | None, location: str | None, every: bool) -> KeyFilter:
     chosen = KeyFilter(tuple(keys or ()), error, location)
-    if (chosen == KeyFilter()) != every:
+    if every and chosen != KeyFilter():
+        raise UsageError("--all excludes --key, --error and --location. Nothing was changed.")
+    if not every and chosen == KeyFilter():
         raise UsageError(
             "which keys? Give --all, or one or several of --key, --error and --location. Nothing was changed."
         )
