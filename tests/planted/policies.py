@@ -157,4 +157,11 @@ FAULTS = [
         'return "".join(lines)',
         "tests/subscriptions/test_error_text.py::test_chain_of_causes_is_part_of_the_traceback_without_secrets",
     ),
+    Mutant(
+        "a definition that does not differ is accepted without a record of the action",
+        "_tools/cli/definition.py",
+        "equal-definition-accepted",
+        "if False:",
+        "tests/tools/test_run.py::test_definition_accept_keeps_rows_and_is_recorded[sqlite]",
+    ),
 ]

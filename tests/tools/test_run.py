@@ -417,7 +417,11 @@ def test_definition_accept_keeps_rows_and_is_recorded(
     assert (unknown.returncode, "Its subscriptions: count, rings" in unknown.stderr) == (2, True)
     accepted = accept("rings", "--reason", "renamed a variable", "--by", "ada", answer="y\n")
     assert (accepted.returncode, accepted.stdout) == (0, "rings: the definition of the app is stored, as revision 2\n")
-    assert json.loads(accept("count", "--yes", "--json").stdout)["subscription"] == "count"
+    again = accept("rings", "--yes", "--reason", "again")
+    stored = "rings: the definition of the app is the stored one. Nothing was changed.\n"
+    assert (again.returncode, again.stdout) == (0, stored)
+    unchanged = json.loads(accept("count", "--yes", "--json").stdout)
+    assert (unchanged["subscription"], unchanged["changed"], unchanged["revision"]) == ("count", False, 1)
     assert json.loads(definition("diff", "rings", "--json").stdout) == {
         "subscription": "rings", "differs": False, "differences": [],
     }  # fmt: skip

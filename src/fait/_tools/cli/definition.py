@@ -93,15 +93,26 @@ async def accept(
     async with open_readonly(store) as opened:
         registration = await registration_of(opened, name)
         differences = await compare_definition(part, opened, name)
+    # fault: equal-definition-accepted
+    if differences is None:
+        _print_unchanged(registration, as_json)
+        return
     if not yes:
         _confirm(registration, differences)
     changes = RegistrationChanges(accepted=[name], by=operator_name(by), reason=reason)
     async with open_system(part, store, run="elsewhere", changes=changes, create=False) as system:
         accepted = await registration_of(system.store, name)
     if as_json:
-        print_json({**_described(accepted), "differences": differences or ()})
+        print_json({**_described(accepted), "changed": True, "differences": differences})
     else:
         print_line(f"{name}: the definition of the app is stored, as revision {accepted.revision}")
+
+
+def _print_unchanged(registration: Registration, as_json: bool) -> None:
+    if as_json:
+        print_json({**_described(registration), "changed": False, "differences": ()})
+    else:
+        print_line(f"{registration.subscription}: the definition of the app is the stored one. Nothing was changed.")
 
 
 def _only(declarations: Declarations, name: str) -> Declarations:
