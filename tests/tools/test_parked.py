@@ -325,6 +325,13 @@ def test_waiting_redrive_reports_handled_and_failing_keys(
     assert states(url) == {}
 
 
+@pytest.mark.parametrize("command", [("pause",), ("resume",), ("parked", "redrive"), ("skip",)])
+def test_empty_reason_is_refused(run: Run, url: str, command: tuple[str, ...]) -> None:
+    result = run(*command, "invoice", *(["order-a"] if "skip" in command else []), "--reason", " ", "-s", url)
+
+    assert (result.exit_code, "the reason is empty" in result.stderr) == (2, True)
+
+
 def test_pause_and_resume_are_recorded_and_repeatable(run: Run, url: str, failed: list[KeyFailure]) -> None:
     asyncio.run(publish(url, d=[11]))
     results = [run("pause", "invoice", "--reason", "bank is closed", "--by", "ada", "-s", url) for _ in range(2)]

@@ -31,10 +31,21 @@ __all__ = [
     "worker_advice",
 ]
 
+
+def _check_reason(context: typer.Context, parameter: typer.CallbackParam, value: str) -> str:
+    source = context.get_parameter_source(parameter.name or "")
+    if source is not None and source.name == "COMMANDLINE" and not value.strip():
+        raise typer.BadParameter("the reason is empty. Say why, since it is recorded with the action.")
+    return value
+
+
 NameArgument = Annotated[
     str, typer.Argument(metavar="NAME", help="Name of the subscription: that of a handler, or of a read model's table.")
 ]
-ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded with the action.")]
+ReasonOption = Annotated[
+    str,
+    typer.Option("--reason", metavar="TEXT", callback=_check_reason, help="Why; it is recorded with the action."),
+]
 ByOption = Annotated[
     str, typer.Option("--by", metavar="USER", help="Who acts, for the record; by default user@host of this process.")
 ]

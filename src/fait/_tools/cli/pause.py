@@ -1,9 +1,5 @@
 """`fait pause`, `fait resume`, and `fait actions`, which lists what operators have done."""
 
-from typing import Annotated
-
-import typer
-
 from fait._store.command_hint import command_hint
 from fait._store.ports.failures import MAX_ACTIONS
 from fait._store.store_url import redacted_url
@@ -27,7 +23,7 @@ __all__ = ["actions", "pause", "resume"]
 async def pause(
     name: NameArgument,
     store: StoreOption,
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; recorded with the action.")],
+    reason: ReasonOption,
     by: ByOption = "",
     as_json: JsonOption = False,
 ) -> None:
