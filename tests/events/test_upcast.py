@@ -158,9 +158,9 @@ def test_error_for_an_unknown_type_names_stream_closest_type_and_what_to_do() ->
         registry.conversion("path.openned", 1, "x-1", 12)
 
     assert str(raised.value) == (
-        "cannot decode event 12 of stream 'x-1' ('path.openned'): no included event class has that name. Include its "
-        "class in the app, with app.include(...). The closest is 'path.opened': a renamed class has "
-        "was=('path.openned',)"
+        "cannot decode event 12 of stream 'x-1' ('path.openned'): no included event class has that name. A newer "
+        "version of the app may have stored it: deploy that one. Otherwise include its class in the app, with "
+        "app.include(...). The closest is 'path.opened': a renamed class has was=('path.openned',)"
     )
 
 

@@ -135,5 +135,8 @@ def unknown_type(name: str, stream: str, version: int, known: Iterable[str]) -> 
 
     closest = get_close_matches(name, sorted(known), 1)
     hint = f". The closest is {closest[0]!r}: a renamed class has was=({name!r},)" if closest else ""
-    reason = f"no included event class has that name. Include its class in the app, with app.include(...){hint}"
+    reason = (
+        "no included event class has that name. A newer version of the app may have stored it: deploy that one. "
+        f"Otherwise include its class in the app, with app.include(...){hint}"
+    )
     return UnknownEventType(stream, version, name, reason)
