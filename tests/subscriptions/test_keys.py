@@ -13,7 +13,7 @@ import fait
 from fait._store.open import backend_names
 from fait._store.ports.failures import FailureRequest, KeyFailure
 from fait._subscriptions import retry_plan
-from fait._subscriptions.error_text import MAX_ERROR_CHARS
+from fait._subscriptions.error_text import MAX_ERROR_CHARS, describe_error
 from fait._telemetry import logger
 from fait.testing.contract.processors import until
 from fait.testing.contract.turns import let_readers_wait, turns
@@ -469,6 +469,7 @@ async def test_attempts_at_one_event_follow_when_many_keys_fail_one_after_anothe
 
     assert isinstance(status.error, fait.Unavailable)
     assert "keys of 'send' have failed one after another" in str(status.error)
+    assert describe_error(status.error).location.endswith(" send")
     assert 5 <= len(failures) < 15
 
 

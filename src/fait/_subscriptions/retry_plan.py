@@ -196,3 +196,4 @@ class RetryPlan:
                 f"{len(failing_keys)} keys of {self._definition.name!r} have failed one after another, the last "
                 f"one with {type(failed.error).__qualname__}: this is probably no fault of their events"
             )
+            self.outage.__cause__ = failed.error  # its line in the code of the app is the place of the outage
