@@ -230,11 +230,11 @@ def test_app_without_api_runs_its_handlers_and_listens_on_no_port(tmp_path: Path
     with dev_server(tmp_path, "--app", "bells:app") as server:
         server.wait_for("count: ")
         asyncio.run(ring(tmp_path))
-        deadline = time.monotonic() + 30
-        while not (tmp_path / "handled").exists() and time.monotonic() < deadline:
+        handled, deadline = tmp_path / "handled", time.monotonic() + 30
+        while not (handled.exists() and handled.read_text()) and time.monotonic() < deadline:
             time.sleep(0.02)
 
-        assert (tmp_path / "handled").read_text() == "x"
+        assert handled.read_text() == "x"
         app = server.app_process
         assert app is not None
         assert not app.net_connections()

@@ -259,6 +259,7 @@ async def test_words_of_a_worker_are_those_of_the_guide() -> None:
         *get_args(ObservedState),
         "starting",
         "standby",
+        "failed",
         "retrying",
         "parked",
         "requested",
