@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=5, help="minutes of the load (default: 5)")
     parser.add_argument("--rate", type=int, default=300, help="events per second in each database (default: 300)")
-    parser.add_argument("--backlog", type=int, default=10_000, help="events of the backlog (default: 10,000)")
+    parser.add_argument("--backlog", type=int, default=30_000, help="events of the backlog (default: 30,000)")
     options = parser.parse_args(arguments)
     print(", ".join(f"{name}: {value}" for name, value in machine(Path(tempfile.gettempdir())).items()))
     count = int(options.rate * options.minutes * 60)

@@ -149,6 +149,13 @@ FAULTS = [
         HIGH_WATER_MARK + "append_makes_mark_as_recent_as_its_call",
     ),
     Mutant(
+        "an event that this process has appended seems to wait for an open append since the report before",
+        "_store/postgres/high_water_mark.py",
+        "appended-event-seems-to-wait",
+        "self._reported = max(self._reported, event.position)",
+        HIGH_WATER_MARK + "appended_event_does_not_seem_to_wait_since_the_last_report",
+    ),
+    Mutant(
         "after a restore, an append advances the high-water mark",
         "_store/postgres/high_water_mark.py",
         "append-advances-mark-after-restore",

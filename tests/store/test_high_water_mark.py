@@ -272,6 +272,17 @@ async def test_append_makes_mark_as_recent_as_its_call() -> None:
     assert await mark.refresh(beyond=0) == 10  # events that other processes have appended since
 
 
+async def test_appended_event_does_not_seem_to_wait_since_the_last_report() -> None:
+    mark, timeout_s = tracker((8, 8)), high_water_mark.REPORTED_POSITION_TIMEOUT_S
+    assert await mark.refresh(beyond=0) == 8
+    vars(mark).update(_waiters=1, _reported_at=asyncio.get_running_loop().time() - timeout_s)
+
+    mark.advance_to(stored_at(9), asyncio.get_running_loop().time())
+
+    assert mark.position == 8  # until the readers continue
+    assert not mark._is_held_back()
+
+
 async def test_append_above_open_append_does_not_advance_mark(
     stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,10 +103,15 @@ class HighWaterMark:
 
     def report(self, position: int) -> None:
         """Record that the log may have reached a position, and wake the poller."""
-        if position > self._reported:
-            self._reported = position
-            self._reported_at = asyncio.get_running_loop().time()
+        if self._note(position):
             self._wake_up.set()
+
+    def _note(self, position: int) -> bool:
+        """Take note of a position that the log may have reached. Returns whether it is a new one."""
+        if position <= self._reported:
+            return False
+        self._reported, self._reported_at = position, asyncio.get_running_loop().time()
+        return True
 
     def poll(self) -> None:
         """Query the mark now, as a transaction may have committed, and notify other processes of it."""
@@ -132,7 +137,8 @@ class HighWaterMark:
         # fault: append-advances-mark-after-restore
         # fault: append-above-gap-advances-mark
         if self._waiters and event.position == self.position + 1 and not self._moved:
-            self._reported = max(self._reported, event.position)
+            # fault: appended-event-seems-to-wait
+            self._note(event.position)
             # fault: append-resets-mark-age
             self._fetched_at = max(self._fetched_at, started)
             self.tail_cache.extend(event.position, [event])
