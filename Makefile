@@ -50,7 +50,7 @@ check: install ## formatting, lint, types, import contracts, style: 30 s
 style: install ## only the style check
 	$(BIN)/python -m tests.architecture.style
 
-mutants: install ## plant each fault, or ARGS="NAME ..."; a named test must detect it: 10 minutes
+mutants: install ## plant each fault, or ARGS="NAME ..."; a named test must detect it: 20 minutes
 	$(BIN)/python -m tests.mutants $(ARGS)
 
 soundness: install ## search for changes of events that are called readable and are not: MINUTES=10

@@ -108,16 +108,21 @@ async def until_reserved(system: fait.System, count: int) -> list[int]:
     return sorted(each.number for each in await reserved(system))
 
 
+async def publish_while_held(topic: Topic, systems: list[fait.System], processes: list[Process]) -> None:
+    """Publish messages of one key, which no process finishes before it is released."""
+    await until_shared(systems)
+    for each in processes:
+        each.release.clear()
+    await topic.publish(*[placed(position, "a") for position in range(1, COUNT + 1)])
+
+
 async def test_processes_handle_messages_of_one_key_at_the_same_time_and_each_takes_effect_once(
     topic: Topic, url: str
 ) -> None:
     processes = [Process(topic) for _ in range(2)]
     async with AsyncExitStack() as closing:
         systems = await opened(processes, url, closing)
-        await until_shared(systems)
-        for each in processes:
-            each.release.clear()
-        await topic.publish(*[placed(position, "a") for position in range(1, COUNT + 1)])
+        await publish_while_held(topic, systems, processes)
         await until(lambda: all(each.numbers for each in processes))
         for each in processes:
             each.release.set()
@@ -130,10 +135,7 @@ async def test_backlog_is_that_of_all_processes(topic: Topic, url: str, monkeypa
     processes = [Process(topic) for _ in range(2)]
     async with AsyncExitStack() as closing:
         systems = await opened(processes, url, closing)
-        await until_shared(systems)
-        for each in processes:
-            each.release.clear()
-        await topic.publish(*[placed(position, "a") for position in range(1, COUNT + 1)])
+        await publish_while_held(topic, systems, processes)
 
         async def have_backlog(count: int) -> bool:
             return {status.lag for each in systems for status in await each.status()} == {count}

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from weakref import WeakSet
 
 from fait._events.envelope import Envelope
+from fait._subscriptions.failure import ends_task
 from fait._telemetry import Origin, caused_by
 
 __all__ = ["MAX_BATCH_DURATION_S", "Handler", "HandlerCall", "HandlerThread", "call_each", "hung_calls"]
@@ -200,7 +201,6 @@ class _HandlerBatch:
 @asynccontextmanager
 async def _time_limit(timeout_s: float, abandon: Callable[[], None]) -> AsyncGenerator[None]:
     """Limit the time of a block. `abandon` is called before it is canceled: a handler may catch the cancellation."""
-    task = asyncio.current_task()
     # fault: call-continues-after-timeout
     expiry = asyncio.get_running_loop().call_later(timeout_s, abandon)
     try:
@@ -208,8 +208,8 @@ async def _time_limit(timeout_s: float, abandon: Callable[[], None]) -> AsyncGen
             yield
         if limit.expired():
             raise TimeoutError("the handler passed its timeout, and caught the cancellation")
-    except asyncio.CancelledError:
-        if task is not None and task.cancelling():
+    except asyncio.CancelledError as error:
+        if ends_task(error):
             raise
         raise RuntimeError(
             "the handler raised CancelledError although its task was not canceled, for example because it awaited a "

@@ -57,7 +57,7 @@ class Projection:
         types, ignored, positions = self.definition.handled_types, self.definition.ignored_types, dict[str, int]()
         for event in events:
             if event.type in types or (not types and event.type not in ignored):
-                with suppress(Exception):
+                with suppress(Exception, SystemExit):
                     positions |= dict.fromkeys(self._keys_of(event), event.position)
         return positions
 
