@@ -126,6 +126,13 @@ FAULTS: Final = (
         PLANS + "workers_that_join_and_crash_agree_within_a_few_looks",
     ),
     Mutant(
+        "halves of a range that two workers have are never merged",
+        "_subscriptions/fleet.py",
+        "halves-stay-with-two-workers",
+        "units = _units(workers, ranges, MAX_RANGES)",
+        PLANS + "workers_that_join_and_crash_agree_within_a_few_looks",
+    ),
+    Mutant(
         "a look at the ranges that has failed is repeated at once while a worker cannot be expired",
         "_subscriptions/runner.py",
         "failed-look-repeated-at-once",

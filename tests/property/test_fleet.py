@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from fait._store.ports.leases import Range
 from fait._store.ports.registrations import SLOTS, RangeKey
-from fait._subscriptions.fleet import MERGE_DELAY, SPLIT_DELAY, RangePlan, WorkerCounts, plan_ranges
+from fait._subscriptions.fleet import MAX_RANGES, MERGE_DELAY, SPLIT_DELAY, RangePlan, WorkerCounts, plan_ranges
 
 LEASE_S = 5.0
 
@@ -32,12 +32,17 @@ class Fleet:
             self.workers.append(f"worker-{self.random.randrange(10**9)}")
         self.wanted = 1 if size == 1 else 1 << (4 * size - 1).bit_length()
 
-    def look(self) -> None:
-        """Let each worker look once, and do what it decides; some look at what was there a moment ago."""
+    def look(self, newcomers: float = 0.0) -> None:
+        """Let each worker look once, and do what it decides; some look at what was there a moment ago.
+
+        Args:
+            newcomers: ratio of the workers that have not counted the others for long enough to merge ranges.
+        """
         before = self.seen()
         for worker in self.random.sample(self.workers, len(self.workers)):
             seen = before if self.random.random() < 0.3 else self.seen()
-            self.apply(worker, plan_ranges(worker, self.workers, seen, self.wanted, self.wanted))
+            at_most = MAX_RANGES if self.random.random() < newcomers else self.wanted
+            self.apply(worker, plan_ranges(worker, self.workers, seen, self.wanted, at_most))
 
     def seen(self) -> list[Range]:
         """Return the ranges with the heartbeats of their workers."""
@@ -89,17 +94,17 @@ def test_workers_that_join_and_crash_agree_within_a_few_looks(seed: int, sizes: 
     for size in sizes:
         fleet.set_size(size)
         for _ in range(fleet.random.randrange(20)):
-            fleet.look()
+            fleet.look(newcomers=0.3)
             assert fleet.tiles
     for _ in range(40):
         fleet.look()
         assert fleet.tiles
 
     owned, share = Counter(each.worker for each in fleet.ranges), len(fleet.ranges) / len(fleet.workers)
+    assert len(fleet.ranges) == fleet.wanted
     assert set(owned) == set(fleet.workers)
-    assert max(owned.values()) <= max(1.25 * share, share + 1)
-    if len(fleet.workers) > 1:
-        assert len(fleet.ranges) >= 4 * len(fleet.workers)
+    assert max(owned.values()) - min(owned.values()) <= 1
+    assert max(owned.values()) <= max(1.25 * share, 1)
     for each in fleet.workers:
         plan = plan_ranges(each, fleet.workers, fleet.seen(), fleet.wanted, len(fleet.ranges))
         assert not any((plan.acquire, plan.release, plan.split, plan.merge, plan.lacks))

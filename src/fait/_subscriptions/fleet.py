@@ -36,7 +36,7 @@ class RangePlan(Struct, frozen=True):
 
     Attributes:
         acquire: free ranges to acquire.
-        release: its ranges to release, to workers that have fewer.
+        release: its ranges to release, to workers that have fewer, or that have the other half.
         split: its ranges to split in the middle.
         merge: its ranges to merge, as pairs of neighbors.
         lacks: number of ranges that it should have at least, and does not have yet.
@@ -106,69 +106,105 @@ def plan_ranges(
         at_least: number of ranges into which the work must at least be split.
         at_most: number of ranges into which the work must at most be split.
     """
-    own = [each for each in ranges if each.worker == worker]
-    quota = _quota(worker, workers, ranges)
+    if worker not in workers:
+        return RangePlan(release=[each.key for each in ranges if each.worker == worker])
+    # fault: halves-stay-with-two-workers
+    units = _units(workers, ranges, at_most)
+    own = [each for each in units if each.owner == worker]
+    quota = _quota(worker, workers, units)
     # fault: worker-keeps-its-surplus
     if len(own) > quota:
-        return RangePlan(release=[each.key for each in _with_fewest_buddies(own)[: len(own) - quota]])
+        surplus = _with_fewest_buddies(own)[: len(own) - quota]
+        return RangePlan(release=[each.key for unit in surplus for each in unit.ranges if each.worker == worker])
+    wanted = own + _preferred(worker, workers, units, own)[: quota - len(own)]
     return RangePlan(
-        acquire=_preferred(worker, workers, ranges, own)[: quota - len(own)],
-        split=[each for each in own if at_least * _size(each) > SLOTS],
-        merge=[(lower, upper) for lower, upper in _pairs(own) if at_most * _size(lower) < SLOTS],
-        lacks=max(0, min(quota, max(1, len(ranges) // max(1, len(workers)))) - len(own)),
+        acquire=[each for unit in wanted for each in unit.ranges if each.heartbeat is None and each.worker != worker],
+        release=[each.key for unit in units if unit.owner != worker for each in unit.ranges if each.worker == worker],
+        split=[each for unit in own for each in unit.ranges if at_least * _size(each) > SLOTS],
+        merge=[(unit.ranges[0], unit.ranges[1]) for unit in own if unit.is_ready_to_merge],
+        lacks=max(0, min(quota, max(1, len(units) // len(workers))) - len(own)),
     )
 
 
-def _quota(worker: str, workers: Collection[str], ranges: Sequence[Range]) -> int:
-    """Return how many ranges a worker may have.
+class _Unit(Struct, frozen=True):
+    """A range, or the two halves of one that are to be merged: it counts as one, and belongs to one worker.
 
-    Ranges that cannot be shared evenly stay where they are, unless a worker has too few.
+    Attributes:
+        ranges: the range, or its lower and upper half.
+        owner: id of the worker that has it; of halves that two have, the one of the lower half; "" for a free range.
     """
-    if worker not in workers:
-        return 0
-    share, rest = divmod(len(ranges), len(workers))
-    counts = Counter(each.worker for each in ranges)
+
+    ranges: Sequence[Range]
+    owner: str
+
+    @property
+    def low(self) -> int:
+        return self.ranges[0].key.low
+
+    @property
+    def buddy_low(self) -> int:
+        """Where the other half of the range begins from which this one was split."""
+        return self.low ^ (self.ranges[-1].high - self.low)
+
+    @property
+    def is_ready_to_merge(self) -> bool:
+        """Whether its owner has two halves."""
+        return [each.worker for each in self.ranges] == [self.owner] * 2
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a worker may take it, or the half of it that is free."""
+        return not self.owner and any(each.heartbeat is None for each in self.ranges)
+
+
+def _units(workers: Collection[str], ranges: Sequence[Range], at_most: int) -> list[_Unit]:
+    """Return the ranges in order, halves that are to be merged as one."""
+    units = list[list[Range]]()
+    for each in ranges:
+        if units and _are_to_be_merged(units[-1], each, at_most):
+            units[-1].append(each)
+        else:
+            units.append([each])
+    return [_Unit(unit, next((each.worker for each in unit if each.worker in workers), "")) for unit in units]
+
+
+def _are_to_be_merged(lower: Sequence[Range], upper: Range, at_most: int) -> bool:
+    size = _size(upper)
+    return len(lower) == 1 and lower[0].key.low == upper.key.low ^ size and at_most * size < SLOTS
+
+
+def _quota(worker: str, workers: Collection[str], units: Sequence[_Unit]) -> int:
+    """Return how many units a worker may have.
+
+    Units that cannot be shared evenly stay where they are, unless a worker has too few.
+    """
+    share, rest = divmod(len(units), len(workers))
+    counts = Counter(each.owner for each in units)
     if any(counts[each] < share for each in workers):
-        return share + (_rank(worker, workers, ranges) < rest)
+        return share + (_rank(worker, workers, units) < rest)
     return share + (rest > 0)
 
 
-def _rank(worker: str, workers: Collection[str], ranges: Sequence[Range]) -> int:
+def _rank(worker: str, workers: Collection[str], units: Sequence[_Unit]) -> int:
     """Return the place of a worker in an order that differs from subscription to subscription."""
     from hashlib import sha256  # here, as it is slow to import
 
-    subscription = ranges[0].key.subscription
+    subscription = units[0].ranges[0].key.subscription
     return sorted(workers, key=lambda each: sha256((each + subscription).encode()).digest()).index(worker)
 
 
-def _preferred(worker: str, workers: Collection[str], ranges: Sequence[Range], own: Sequence[Range]) -> list[Range]:
-    """Return the free ranges: first those whose buddy the worker has, then from another one on for each worker."""
-    if worker not in workers:
-        return []
-    keys, start = {each.key for each in own}, _rank(worker, workers, ranges) * len(ranges) // len(workers)
-    free = [(number, each) for number, each in enumerate(ranges) if each.heartbeat is None and each not in own]
-    free.sort(key=lambda each: (_buddy(each[1]) not in keys, (each[0] - start) % len(ranges)))
+def _preferred(worker: str, workers: Collection[str], units: Sequence[_Unit], own: Sequence[_Unit]) -> list[_Unit]:
+    """Return the free units: first those whose buddy the worker has, then from another one on for each worker."""
+    lows, start = {each.low for each in own}, _rank(worker, workers, units) * len(units) // len(workers)
+    free = [(number, each) for number, each in enumerate(units) if each.is_free]
+    free.sort(key=lambda each: (each[1].buddy_low not in lows, (each[0] - start) % len(units)))
     return [each for _, each in free]
 
 
-def _with_fewest_buddies(own: Sequence[Range]) -> list[Range]:
-    keys = {each.key for each in own}
-    return sorted(own, key=lambda each: (_buddy(each) in keys, -each.key.low))
-
-
-def _pairs(own: Sequence[Range]) -> Iterator[tuple[Range, Range]]:
-    """Yield the ranges of a worker that were one."""
-    by_key = {each.key: each for each in own}
-    for lower in own:
-        upper = by_key.get(_buddy(lower))
-        if upper is not None and lower.key.low < upper.key.low and _size(lower) == _size(upper):
-            yield lower, upper
+def _with_fewest_buddies(own: Sequence[_Unit]) -> list[_Unit]:
+    lows = {each.low for each in own}
+    return sorted(own, key=lambda each: (each.buddy_low in lows, -each.low))
 
 
 def _size(range: Range) -> int:
     return range.high - range.key.low
-
-
-def _buddy(range: Range) -> RangeKey:
-    """Return the key of the other half of the range from which a range was split."""
-    return RangeKey(range.key.subscription, range.key.generation, range.key.low ^ _size(range))
