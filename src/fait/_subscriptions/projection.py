@@ -5,7 +5,7 @@ folded in memory and written together.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, cast
@@ -19,6 +19,9 @@ from fait._subscriptions.read_model import ReadModelDefinition, key_text
 from fait._subscriptions.subscription import FailedKey, Outcome, ProcessingContext, SubscriptionDefinition, Tenure
 
 __all__ = ["Projection"]
+
+Evolve = Callable[[Any, Any, Envelope[Any]], Any]
+"""Returns the row that follows from a row, an event and its envelope."""
 
 
 class Projection:
@@ -100,24 +103,23 @@ class Projection:
 
     async def _fold(self, recorded_events: Sequence[RecordedEvent], is_concerned: Callable[[str], bool]) -> RowChange:
         definition, evolve = self._model, cast("Any", self._model.cls).evolve
-        recorded_events = self._codec.convert(self._handled, recorded_events)
-        events = self._with_decoders(recorded_events)
-        if definition.keyed_by_stream:  # keys need no decoding, so an event is decoded only when it is folded
-            streams = [event.stream for event, _ in events]
-            key_by_stream = {stream: definition.key_of_stream(stream) for stream in dict.fromkeys(streams)}
+        events = self._with_decoders(self._codec.convert(self._handled, recorded_events))
+        if definition.keyed_by_stream:
+            streams = dict.fromkeys([event.stream for event, _ in events])
+            key_by_stream = {stream: definition.key_of_stream(stream) for stream in streams}
             keys = list(dict.fromkeys(key_by_stream.values()))
-            changes = zip(map(key_by_stream.__getitem__, streams), _decode_all(events), strict=True)
+            evolve_all = partial(_evolve_streams, evolve, events, key_by_stream)
         else:
             changes = [each for each in self._changes_by_key(events) if is_concerned(key_text(each[0]))]
             keys = list(dict.fromkeys(key for key, _ in changes))
+            evolve_all = partial(_evolve_keys, evolve, changes)
         if not keys:  # those of the events belong to other ranges
             return RowChange(definition.table)
         key_index = definition.table.index_of(definition.key)
         stored = {row[key_index]: row for row in await self._tables.rows(definition.table, keys)}
         # fault: fold-without-stored-rows
         rows: dict[Any, Any] = {key: definition.from_row(stored[key]) if key in stored else None for key in keys}
-        for key, envelope in changes:
-            rows[key] = evolve(rows[key], envelope.event, envelope)
+        evolve_all(rows)
         upserts = [self._to_row(key, row, events) for key, row in rows.items() if row is not None]
         definition.check_rows(upserts)
         deletes = [key for key, row in rows.items() if row is None and key in stored]
@@ -178,6 +180,28 @@ class Projection:
             if self._model.keyed_by_stream and self._model.key_of_stream(event.stream) == key:
                 return f"event {event.version} of stream {event.stream!r}"
         return f"an event from position {events[0][0].position} to {events[-1][0].position}"
+
+
+def _evolve_streams(
+    evolve: Evolve,
+    events: Iterable[tuple[RecordedEvent, Decode]],
+    key_by_stream: Mapping[str, Any],
+    rows: dict[Any, Any],
+) -> None:
+    """Fold events into the rows of their streams, each decoded just before: so the memory of the last one is reused."""
+    for recorded_event, decode in events:
+        try:
+            event = decode(recorded_event.data)
+        except Exception:
+            event = decode_recorded(decode, recorded_event)  # says what is wrong
+        key = key_by_stream[recorded_event.stream]
+        rows[key] = evolve(rows[key], event, Envelope(event, recorded_event))
+
+
+def _evolve_keys(evolve: Evolve, changes: Iterable[tuple[Any, Envelope[Any]]], rows: dict[Any, Any]) -> None:
+    """Fold events into the rows of their keys."""
+    for key, envelope in changes:
+        rows[key] = evolve(rows[key], envelope.event, envelope)
 
 
 def _decode_all(events: Iterable[tuple[RecordedEvent, Decode]]) -> Iterator[Envelope[Any]]:
