@@ -36,9 +36,9 @@ FAULTS: Final = (
     ),
     Mutant(
         "a worker does not tell that a call hangs",
-        "_subscriptions/lane_worker.py",
+        "_subscriptions/subscription_run.py",
         "hung-call-not-told",
-        "if True:",
+        "self._began[number] = self.clock.monotonic() + 3600",
         "tests/tools/test_long_calls.py::test_hung_call_of_a_handler_is_named_before_its_timeout[sqlite-consumer]",
     ),
     Mutant(

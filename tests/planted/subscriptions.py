@@ -336,7 +336,7 @@ FAULTS = [
         "a handler that catches the cancellation of its timeout publishes an event",
         "_subscriptions/handler_calls.py",
         "call-continues-after-timeout",
-        "expiry = asyncio.get_running_loop().call_later(3600, abandon)",
+        "pass",
         "tests/subscriptions/test_reactor.py::test_handler_that_catches_its_timeout_can_store_nothing_more[False]",
     ),
     Mutant(

@@ -42,7 +42,7 @@ async def call_each(
     handler: Handler,
     calls: Sequence[HandlerCall],
     *,
-    thread: "HandlerThread",
+    thread: "HandlerThread | None",
     pass_call: bool,
     timeout_s: float,
     may_continue: Callable[[int], bool],
@@ -54,7 +54,7 @@ async def call_each(
     Args:
         handler: the function to call.
         calls: one per event, in order.
-        thread: runs a handler that is not a coroutine function.
+        thread: runs the handler; None: it is a coroutine function, which this event loop runs.
         pass_call: whether the handler takes the call as a second argument.
         timeout_s: timeout for one event. A thread cannot be stopped: after a timeout it may finish the event that it is
             handling, but it starts no other.
@@ -67,10 +67,9 @@ async def call_each(
         lambda call: handler(call.envelope.event, call) if pass_call else handler(call.envelope.event),
         calls,
         may_continue,
-        thread,
     )
     try:
-        await (batch.run_in_loop if inspect.iscoroutinefunction(handler) else batch.run_in_thread)(timeout_s)
+        await (batch.run_in_loop(timeout_s) if thread is None else batch.run_in_thread(thread, timeout_s))
     except Exception as error:
         return batch.handled, error
     finally:
@@ -126,14 +125,12 @@ class _HandlerBatch:
         handle: Callable[[HandlerCall], Any],
         calls: Sequence[HandlerCall],
         may_continue: Callable[[int], bool],
-        thread: "HandlerThread",
     ) -> None:
         self.handled = 0
         self.abandoned = False
         self._handle = handle
         self._calls = calls
         self._may_continue = may_continue
-        self._thread = thread
 
     async def run_in_loop(self, timeout_s: float) -> None:
         """Call the handler, a coroutine function, for each event in turn. `timeout_s` limits each call."""
@@ -143,12 +140,12 @@ class _HandlerBatch:
                     await self._handle(self._calls[self.handled])
             self._finish()
 
-    async def run_in_thread(self, timeout_s: float) -> None:
+    async def run_in_thread(self, thread: HandlerThread, timeout_s: float) -> None:
         """Call a function in one thread for all events, as a switch of threads can cost more than a short handler."""
         limit_s = timeout_s + (MAX_BATCH_DURATION_S if len(self._calls) > 1 else 0)
         while self._has_next():
             async with _time_limit(limit_s, self.abandon):
-                awaitable = await self._thread.run(self._run)
+                awaitable = await thread.run(self._run)
                 if awaitable is not None:
                     with self._cause():
                         await awaitable
@@ -201,10 +198,16 @@ class _HandlerBatch:
 @asynccontextmanager
 async def _time_limit(timeout_s: float, abandon: Callable[[], None]) -> AsyncGenerator[None]:
     """Limit the time of a block. `abandon` is called before it is canceled: a handler may catch the cancellation."""
-    # fault: call-continues-after-timeout
-    expiry = asyncio.get_running_loop().call_later(timeout_s, abandon)
+    limit = asyncio.timeout(None)
+
+    def expire() -> None:
+        # fault: call-continues-after-timeout
+        abandon()
+        limit.reschedule(0)
+
+    expiry = asyncio.get_running_loop().call_later(timeout_s, expire)
     try:
-        async with asyncio.timeout(timeout_s) as limit:
+        async with limit:
             yield
         if limit.expired():
             raise TimeoutError("the handler passed its timeout, and caught the cancellation")

@@ -131,10 +131,11 @@ class RangeLane:
 
     def take(self, events: Sequence[RecordedEvent], position: int) -> None:
         """Take up the events after the cursor, up to a position or to that of the last one for which there is space."""
-        free, kept = self._free, set[int]()
+        free = self._free
         if self._is_serial and not self.failures and self.cursor >= self.frontier and len(events) <= free:
             self._take_all(events, position)
             return
+        kept = set[int]()
         for event in events:
             is_pending = event.position in self._unfinished
             # fault: finished-event-taken-again
@@ -153,10 +154,10 @@ class RangeLane:
 
     def _take_all(self, events: Sequence[RecordedEvent], position: int) -> None:
         """Take up events of which none can be finished or belong to a failed key, all at once."""
-        sizes = {each.position: len(each.data) + len(each.metadata) for each in events}
-        self._unfinished.update(sizes)
-        self.size += sum(sizes.values())
         if events:
+            sizes = {each.position: len(each.data) + len(each.metadata) for each in events}
+            self._unfinished.update(sizes)
+            self.size += sum(sizes.values())
             self._queue(_ONE_QUEUE).extend(events)
         self.cursor = max(self.cursor, position)
 

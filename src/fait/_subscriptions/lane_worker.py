@@ -143,6 +143,7 @@ class LaneWorker:
         """
         try:
             while not self.stopping:
+                self._report()
                 self._start_work()
                 if not self.stopping:
                     await self._wait()
@@ -245,7 +246,6 @@ class LaneWorker:
             position = page.events[len(events)].position - 1
         lane.take(events, position)
         lane.more = page.more or lane.cursor < page.position
-        self._report()
         await self._continue_as_job()
 
     async def _continue_as_job(self) -> None:
@@ -254,11 +254,8 @@ class LaneWorker:
         if len(self._jobs) < self._definition.concurrency and (job := self._next_job()) is not None:
             self._jobs.add(self._reading)
             self._reading = None
-            self._start_reading()
-            self._start_jobs()
             # fault: passed-events-recorded-after-the-job
-            if self.lane.has_passed_events:
-                self._wake.set()  # to record in time what was set aside
+            self._wake.set()  # to read on, record what was set aside, and start other jobs as soon as this one waits
             await self._run_jobs(job)
 
     def _has_recovered(self, page: Page) -> bool:
@@ -378,9 +375,11 @@ class LaneWorker:
             async with self._run.calls:
                 if not self._may_begin:
                     return Outcome(0)
-                # fault: hung-call-not-told
-                with self._run.call():
+                number = self._run.begin_call()
+                try:
                     return await self._subscription.handle(events, context)
+                finally:
+                    self._run.end_call(number)
         except BaseException as error:
             # fault: exit-of-the-app-s-code-ends-the-worker
             if ends_task(error):

@@ -76,6 +76,7 @@ class ReactorDefinition:
         self.concurrency = concurrency
         self.order_key: Literal["stream", "all"] = order_key
         self.wants_context: bool = _wants_context(name, handler)
+        self.is_coroutine_function = inspect.iscoroutinefunction(handler)
 
 
 def _check_options(name: Any, handler: Handler, start: Any, policy: Any, timeout_s: Any, batch: Any) -> None:
@@ -289,8 +290,8 @@ class Reactor:
             return not context.stopping and (calls not in ends or time.monotonic() < end)
 
         calls, error = await call_each(
-            reactor.handler, contexts, thread=thread, pass_call=reactor.wants_context,
-            timeout_s=reactor.timeout_s, may_continue=may_continue,
+            reactor.handler, contexts, thread=None if reactor.is_coroutine_function else thread,
+            pass_call=reactor.wants_context, timeout_s=reactor.timeout_s, may_continue=may_continue,
         )  # fmt: skip
         finished = bisect_right(ends, calls)
         recorded = contexts[: ends[finished - 1]] if finished else []

@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import count
 from typing import Final
 
@@ -98,15 +97,16 @@ class SubscriptionRun:
     def _open_log(self, lease: Lease) -> EventSource:
         return LogSource(self.store.log, self._reader, lease, by_stream=self.definition.order_key == "stream")
 
-    @contextmanager
-    def call(self) -> Generator[None]:
-        """Let others know for how long a block runs: a call of the subscription."""
+    def begin_call(self) -> int:
+        """Let others know for how long a call of the subscription runs. Returns its number, for `end_call`."""
         number = next(self._numbers)
+        # fault: hung-call-not-told
         self._began[number] = self.clock.monotonic()
-        try:
-            yield
-        finally:
-            del self._began[number]
+        return number
+
+    def end_call(self, number: int) -> None:
+        """Take note that a call has ended."""
+        del self._began[number]
 
     @property
     def oldest_call_s(self) -> float:

@@ -26,6 +26,8 @@ _MAX_SMALL_BYTES: Final = 4096
 _NO_LIMITS: Final = (None,) * 4
 """No upper limits, for `read_stream`."""
 
+_NO_TIME: Final = datetime.min.replace(tzinfo=UTC)
+
 _decode_tags = msgspec.json.Decoder(tuple[str, ...]).decode
 _encode = msgspec.json.encode
 # Most events have two equal times, which they share with the other events of their append: no call is needed then.
@@ -124,7 +126,7 @@ def _read_limited(
 ) -> tuple[list[RecordedEvent], bool]:
     """Read events until their number or their size reaches a limit; also return whether it did."""
     events, rows = list[RecordedEvent](), connection.execute(SQL[statement], values)
-    add, recorded_text, recorded = events.append, "", datetime.min.replace(tzinfo=UTC)
+    add, recorded_text, recorded = events.append, "", _NO_TIME
     for position, stream, version, name, schema, event_id, data, metadata, tags, recorded_at, occurred_at in rows:
         if recorded_at != recorded_text:
             recorded_text, recorded = recorded_at, _parse_timestamp(recorded_at)
