@@ -282,7 +282,7 @@ class Demo:
                 for each in await self.system.status():
                     progress.update(bars[each.name], completed=each.position, total=head)
                 with suppress(fait.Stale):
-                    await self.system.wait(fait.WriteResult(None, "", 0, head), timeout_s=PROGRESS_INTERVAL_S)
+                    await self.system.wait(timeout_s=PROGRESS_INTERVAL_S)
                     processed = head
                 head = await store.log.head()
 

@@ -136,6 +136,10 @@ class ObservedSubscription:
         """Return the order key of an event."""
         return self._subscription.key_of(event)
 
+    def keys_of(self, event: RecordedEvent) -> Collection[str]:
+        """Return all order keys of an event."""
+        return self._subscription.keys_of(event)
+
     async def begin(self, tenure: Tenure) -> None:
         """Open what the work under a lease needs."""
         await self._subscription.begin(tenure)

@@ -213,12 +213,11 @@ class System(Client):
         self._declarations = declarations
         self._store = store
         self._bound_store = cast("Store", Bound(store, self._affinity, PORTS))
-        read_models = declarations.read_models
-        self._projections = {name: Projection(each, codec, store.tables) for name, each in read_models.items()}
+        projections = [Projection(each, codec, store.tables) for each in declarations.read_models.values()]
         reactors = [Reactor(each, codec, store.log, self) for each in declarations.reactors.values()]
         consumers = [MessageConsumer(each, codec, store, self, clock) for each in declarations.consumers.values()]
         subscriptions: list[Subscription] = [
-            *self._projections.values(),
+            *projections,
             *reactors,
             *_relays(declarations, store),
             *consumers,
@@ -384,14 +383,20 @@ class System(Client):
         Raises:
             UsageError: a read model is not included in the app.
             InvalidPosition: `after` is none of this log.
-            Stale: a subscription did not reach the write within the timeout, or has a parked key of an event up to it;
-                the exception names both.
+            Stale: a subscription did not reach the write within the timeout, or did not handle an event of it, because
+                its key is parked; the exception names both. Without `after`, any parked key.
         """
         names = [self._definition(model).name for model in models] or list(self._log_groups)
         deadline = Deadline(timeout_s)
-        position = await self.store.log.last_position() if after is None else await self._position(after)
+        if after is None:
+            position = await self.store.log.last_position()
+            for name in names:
+                await self._wait_for(name, position, deadline, read_nothing, every_key)
+            return
         for name in names:
-            await self._wait_for(name, position, deadline, read_nothing, every_key)
+            write = await self._own_write(after, name)
+            # fault: wait-for-a-write-that-has-failed
+            await self._wait_for(name, write.position, deadline, read_nothing, write.has_failed)
 
     async def settle(self, after: After | None = None, /, *, timeout_s: float = FIND_TIMEOUT_S) -> None:
         """Wait until nothing is left to do: for tests, and for scripts that are alone on their store.
@@ -438,14 +443,14 @@ class System(Client):
         return encode_token(identity, check_integer("after", after))
 
     async def _own_write(self, after: After, name: str) -> OwnWrite:
-        """Return the write that a read of a read model waits for. A position is that of a write of one event."""
+        """Return the write that is waited for in a subscription. A position is that of a write of one event."""
         position, log, events = await self._position(after), self.store.log, 1
         if isinstance(after, WriteResult):
             events = after.events
         elif isinstance(after, str):
             events = decode_token(log.identity, after).events
         stream = after.stream if isinstance(after, WriteResult) else ""
-        return OwnWrite(log, position, events, stream, self._projections[name].keys_of)
+        return OwnWrite(log, position, events, stream, self._subscription_runner.groups[name].run.subscription)
 
     async def _position(self, after: After) -> int:
         """Return the position to wait for. Only that of a write result, which an append has returned, is not checked.

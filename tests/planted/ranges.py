@@ -190,6 +190,13 @@ FAULTS = [
         RUNNING + "read_after_write_of_a_failed_key_is_stale_whatever_its_rows_are[False-parked-new]",
     ),
     Mutant(
+        "a wait for a write does not tell that a handler has not handled it",
+        "_system.py",
+        "wait-for-a-write-that-has-failed",
+        "await self._wait_for(name, 0, deadline, read_nothing, write.has_failed)",
+        RUNNING + "wait_concerns_the_keys_of_the_write_in_each_subscription[parked]",
+    ),
+    Mutant(
         "a failed key refuses the reads after all writes",
         "_subscriptions/own_write.py",
         "own-write-of-another-failed-key",

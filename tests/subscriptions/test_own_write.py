@@ -1,6 +1,6 @@
 """The events of a write are found by its last position and their number, and no other events are among them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from fait._events.append import Page
 from fait._events.envelope import RecordedEvent
 from fait._store.ports.failures import KeyFailure
 from fait._subscriptions.own_write import OwnWrite
+from fait._subscriptions.subscription import SubscriptionDefinition
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -29,6 +30,15 @@ class FixedLog:
         return Page(events, events[-1].position if events else after, more=bool(events))
 
 
+class ByStream:
+    """A subscription of all events, as far as `OwnWrite` needs one."""
+
+    definition = SubscriptionDefinition("s", "reactor")
+
+    def keys_of(self, event: RecordedEvent) -> Collection[str]:
+        return (event.stream,)
+
+
 def recorded(position: int, stream: str, metadata: str = "{}", second: int = 0) -> RecordedEvent:
     at = START.replace(second=second)
     return RecordedEvent(position, stream, 1, "t", 1, str(position), "{}", metadata, (), at, at)
@@ -45,11 +55,9 @@ def failure_of(key: str) -> KeyFailure:
 async def failed_keys(log: FixedLog, position: int, events: int, names: str) -> str:
     """Return which of these streams, named by a letter each, have events of the write."""
 
-    def keys_of(found: Sequence[RecordedEvent]) -> dict[str, int]:
-        return {each.stream: each.position for each in found}
-
     any_log: Any = log
-    write = OwnWrite(any_log, position, events, "", keys_of)
+    subscription: Any = ByStream()
+    write = OwnWrite(any_log, position, events, "", subscription)
     return "".join([each for each in names if await write.has_failed(failure_of(each))])
 
 

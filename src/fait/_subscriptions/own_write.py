@@ -1,20 +1,21 @@
-"""The write that a read waits for: which of its events a read model has passed without folding them.
+"""The write that a caller waits for: which of its events a subscription has passed without handling them.
 
 A subscription passes the events of a key that has failed. The row of such a key may not exist yet, or its old content
-may not match the condition of the read, so the rows that are returned do not tell that the write is missing. Its events
+may not match the condition of a read, so the rows that are returned do not tell that the write is missing. Its events
 tell their keys.
 
 A position does not say which events were appended with the one at it, so a write result and a token carry their number.
 They are the last events up to the position that have the same metadata and the same time.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from fait._events.append import PAGE_SIZE
 from fait._events.envelope import RecordedEvent
 from fait._store.ports.failures import KeyFailure
 from fait._store.ports.log import Log
+from fait._subscriptions.subscription import Subscription
 
 __all__ = ["OwnWrite"]
 
@@ -30,7 +31,7 @@ class OwnWrite:
         position: position of the last event.
         events: number of the events; 0: nothing was appended.
         stream: the stream of the write; "" if it is unknown.
-        keys_of: returns the order keys of events, each with the position of its last event.
+        subscription: the subscription that is waited for.
     """
 
     def __init__(
@@ -39,19 +40,21 @@ class OwnWrite:
         position: int,
         events: int,
         stream: str,
-        keys_of: Callable[[Sequence[RecordedEvent]], Mapping[str, int]],
+        subscription: Subscription,
     ) -> None:
         self.stream = stream
         self._log = log
         self.position = position
         self._events = events
-        self._keys_of = keys_of
-        self._keys: Mapping[str, int] | None = None
+        self._subscription = subscription
+        self._keys: Mapping[str, int] | None = None  # the order keys, each with the position of its last event
 
-    async def has_failed(self, failure: KeyFailure) -> bool:
-        """Return whether an event of the write is not folded, because this key has failed."""
+    async def has_failed(self, failure: KeyFailure, _result: object = None) -> bool:
+        """Return whether an event of the write is not handled, because this key has failed."""
         if self._keys is None:
-            self._keys = self._keys_of(await self._read())
+            subscription = self._subscription
+            handled = [each for each in await self._read() if subscription.definition.handles(each.type)]
+            self._keys = {key: each.position for each in handled for key in subscription.keys_of(each)}
         # fault: own-write-of-another-failed-key
         return self._keys.get(failure.key, 0) >= failure.next_position
 

@@ -5,8 +5,7 @@ folded in memory and written together.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -52,17 +51,12 @@ class Projection:
         """Return the stream, if the rows are keyed by stream."""
         return event.stream if self._model.keyed_by_stream else None
 
-    def keys_of(self, events: Sequence[RecordedEvent]) -> dict[str, int]:
-        """Return the order keys of events, each with the position of its last event.
-
-        Events that are not handled have no key. Nor has one whose keys cannot be found: it fails no key.
-        """
-        types, ignored, positions = self.definition.handled_types, self.definition.ignored_types, dict[str, int]()
-        for event in events:
-            if event.type in types or (not types and event.type not in ignored):
-                with suppress(Exception, SystemExit):
-                    positions |= dict.fromkeys(self._keys_of(event), event.position)
-        return positions
+    def keys_of(self, event: RecordedEvent) -> Collection[str]:
+        """Return the keys of the rows that an event changes; none if they cannot be found: then no key fails."""
+        try:
+            return self._keys_of(event)
+        except (Exception, SystemExit):
+            return ()
 
     def _keys_of(self, event: RecordedEvent) -> set[str]:
         if self._model.keyed_by_stream:

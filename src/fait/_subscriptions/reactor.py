@@ -11,7 +11,7 @@ import asyncio
 import inspect
 import time
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any, Final, Literal
 
@@ -261,6 +261,10 @@ class Reactor:
     def key_of(self, event: RecordedEvent) -> str:
         """Return the stream, or "" if all events are handled in order."""
         return "" if self.definition.order_key == "all" else event.stream
+
+    def keys_of(self, event: RecordedEvent) -> Collection[str]:
+        """Return the only key of an event."""
+        return (self.key_of(event),)
 
     async def begin(self, tenure: Tenure) -> None:
         """Do nothing: it needs only the store."""

@@ -81,6 +81,10 @@ class SubscriptionDefinition(Struct, frozen=True):
     may_expire: bool = False
     table: Table | None = None
 
+    def handles(self, type: str) -> bool:
+        """Whether it handles the events of a type, by its stored name."""
+        return type in self.handled_types or (not self.handled_types and type not in self.ignored_types)
+
     @property
     def has_one_range(self) -> bool:
         """Whether one process does all of the work."""
@@ -212,6 +216,10 @@ class Subscription(Protocol):
 
     def key_of(self, event: RecordedEvent) -> str | None:
         """Return the order key of an event; None if only `handle` finds its keys, or why there is none."""
+        ...
+
+    def keys_of(self, event: RecordedEvent) -> Collection[str]:
+        """Return all order keys of an event of a handled type; none if they cannot be found."""
         ...
 
     async def begin(self, tenure: Tenure) -> None:

@@ -6,7 +6,7 @@ All errors of the broker are outages: the relay waits.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Final, Literal
 
@@ -86,6 +86,11 @@ class Relay:
             return self._routing.key_of(event)
         except (Exception, SystemExit):
             return None
+
+    def keys_of(self, event: RecordedEvent) -> Collection[str]:
+        """Return the only key of an event; none if the function of the app fails."""
+        key = self.key_of(event)
+        return () if key is None else (key,)
 
     async def begin(self, tenure: Tenure) -> None:
         """Connect to the broker, so that an outage or a missing topic is noticed although there is no event."""

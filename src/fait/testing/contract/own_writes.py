@@ -78,6 +78,30 @@ class OwnWriteContract(PolicyContract):
                 for after in (result, s.token(result), result.position):
                     rows = await s.find(ledger, account=ne("bad"), after=after)
                     assert {each.account: each.balance for each in rows} == {"fine": 6, "last": 1}
+                    await s.wait(after, ledger)
+
+    @pytest.mark.parametrize("policy", [PARKED, RETRYING], ids=["parked", "retrying"])
+    async def test_wait_concerns_the_keys_of_the_write_in_each_subscription(
+        self, url: str, policy: FailurePolicy
+    ) -> None:
+        app, _ = _ledger(RETRYING, keyed_by_stream=True)
+
+        @app.on(Booked, name="contract_book", on_failure=policy)
+        async def book(event: Booked) -> None:
+            if event.amount < 0:
+                raise ValueError("negative")
+
+        async with app.open(url) as s:
+            before = await _book(s, bad=1, fine=1)
+            failed = await _book(s, fine=2, bad=-1)
+            other = await _book(s, fine=3)
+            await _until(s, "parked" if policy is PARKED else "retrying", "contract_book")
+
+            for after in (before, other, s.token(before), other.position):
+                await s.wait(after)
+            for after in (failed, s.token(failed), failed.position, None):
+                with pytest.raises(Stale, match=r"key .*bad.* is (parked|being retried)"):
+                    await s.wait(after, timeout_s=0.05)
 
     @pytest.mark.parametrize("state", ["redriving", "discarding"])
     @pytest.mark.parametrize("keyed_by_stream", [True, False])
@@ -138,12 +162,12 @@ async def _balance(s: System, ledger: Any, account: str, after: Any) -> int:
     return row.balance
 
 
-async def _until(s: System, state: FailureState) -> str:
-    """Wait until the only key that has failed is in a state; return the key."""
+async def _until(s: System, state: FailureState, subscription: str = "contract_ledger") -> str:
+    """Wait until the only key of a subscription that has failed is in a state; return the key."""
 
     async def is_in_state() -> bool:
-        return [each.state for each in await s.store.failures.failures("contract_ledger")] == [state]
+        return [each.state for each in await s.store.failures.failures(subscription)] == [state]
 
     await eventually(is_in_state)
-    [failure] = await s.store.failures.failures("contract_ledger")
+    [failure] = await s.store.failures.failures(subscription)
     return failure.key

@@ -3,7 +3,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -44,6 +44,9 @@ class PositionRecorder:
 
     def key_of(self, event: RecordedEvent) -> str | None:
         return event.stream
+
+    def keys_of(self, event: RecordedEvent) -> Collection[str]:
+        return (event.stream,)
 
     async def begin(self, tenure: Tenure) -> None:
         pass
