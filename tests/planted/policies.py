@@ -8,6 +8,13 @@ BROKERS = "tests/relay/test_brokers.py::test_"
 
 FAULTS = [
     Mutant(
+        "the list of failed keys does not tell that their subscription is paused",
+        "_tools/cli/parked.py",
+        "pause-not-told-by-parked-list",
+        "paused = set[str]()",
+        "tests/tools/test_parked.py::test_list_says_that_nothing_is_retried_during_a_pause",
+    ),
+    Mutant(
         "a rebuild ends while a key is retried",
         "_tools/cli/rebuild.py",
         "rebuild-ends-before-the-last-attempt",

@@ -215,6 +215,14 @@ def test_event_that_was_not_shown_is_not_discarded(
     assert handle_rest(url, left=2) == [-2]
 
 
+def test_list_says_that_nothing_is_retried_during_a_pause(run: Run, url: str) -> None:
+    stop(url, a=[-1, 5], b=[7])
+    shown, listed = run("parked", "list", "-s", url), run("parked", "list", "-s", url, "--json")
+
+    assert "invoice is paused: none of its keys is retried before fait resume invoice --store" in shown.stderr
+    assert [(each["state"], each["paused"]) for each in lines(listed)] == [("retrying", True)]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -1,6 +1,6 @@
 """`fait parked`: lists the keys whose events failed, and requests that a worker redrives or discards them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import Annotated
@@ -75,6 +75,7 @@ class FailureGroup(Struct, frozen=True):
         latest: time of the last failure, in UTC.
         attempts: highest number of attempts at an event.
         key: one of the keys.
+        paused: whether the subscription is paused: none of its keys is retried.
     """
 
     subscription: str
@@ -86,6 +87,7 @@ class FailureGroup(Struct, frozen=True):
     latest: str
     attempts: int
     key: str
+    paused: bool
 
 
 @parked.command("list")
@@ -97,12 +99,15 @@ async def list_groups(
 ) -> None:
     """List keys that failed, grouped by subscription, state, type of error, and place in the code.
 
-    A key that is parked waits for you. One that is retrying is not: its worker retries it.
+    A key that is parked waits for you. One that is retrying does not: its worker retries it, unless the subscription is
+    paused.
     """
     async with open_readonly(store) as opened:
         if name is not None:
             await registration_of(opened, name)
-        groups = _group(await opened.failures.failures(name))
+        # fault: pause-not-told-by-parked-list
+        paused = {each.subscription for each in await opened.registrations.registrations() if each.paused}
+        groups = _group(await opened.failures.failures(name), paused)
     if as_json:
         for each in groups:
             print_json(each)
@@ -111,6 +116,9 @@ async def list_groups(
     print_table(columns, [_group_row(each) for each in groups])
     if not groups:
         print_message("no key has failed")
+    for each in sorted({each.subscription for each in groups if each.paused}):
+        hint = command_hint(f"resume {each}", redacted_url(store))
+        print_message(f"{each} is paused: none of its keys is retried before {hint}")
 
 
 @parked.command("show")
@@ -277,21 +285,21 @@ def _discard_all(name: str, last: int, by: str, reason: str) -> Operation:
     return Operation("discard", name, consequence, requests)
 
 
-def _group(failures: Iterable[KeyFailure]) -> list[FailureGroup]:
+def _group(failures: Iterable[KeyFailure], paused: Collection[str]) -> list[FailureGroup]:
     def cause(each: KeyFailure) -> tuple[str, str, str, str]:
         return each.subscription, each.shown_state, each.error_type, each.location
 
     ordered = sorted(failures, key=cause)
-    return [_summarize(list(each)) for _, each in groupby(ordered, cause)]
+    return [_summarize(list(each), paused) for _, each in groupby(ordered, cause)]
 
 
-def _summarize(failures: Sequence[KeyFailure]) -> FailureGroup:
+def _summarize(failures: Sequence[KeyFailure], paused: Collection[str]) -> FailureGroup:
     first = failures[0]
     return FailureGroup(
         first.subscription, first.shown_state, first.error_type, first.location, len(failures),
         format_time(min(each.first_failed_at for each in failures)),
         format_time(max(each.last_failed_at for each in failures)),
-        max(each.attempts for each in failures), first.key,
+        max(each.attempts for each in failures), first.key, first.subscription in paused,
     )  # fmt: skip
 
 
