@@ -8,6 +8,13 @@ BROKERS = "tests/relay/test_brokers.py::test_"
 
 FAULTS = [
     Mutant(
+        "a full disk is no finding",
+        "_store/sqlite/health.py",
+        "full-disk-not-found",
+        "if free:",
+        "tests/tools/test_doctor.py::test_disk_that_is_almost_full_is_a_finding",
+    ),
+    Mutant(
         "the list of failed keys does not tell that their subscription is paused",
         "_tools/cli/parked.py",
         "pause-not-told-by-parked-list",

@@ -137,6 +137,17 @@ def test_only_missing_events_that_did_not_expire_are_a_gap(run: Run, store: str,
     assert statuses(run("doctor", "-s", store, "--json"))["versions"] == status
 
 
+def test_disk_that_is_almost_full_is_a_finding(run: Run, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert statuses(run("doctor", "-s", store, "--json"))["disk"] == "ok"
+
+    monkeypatch.setattr("fait._store.sqlite.health.MIN_FREE_BYTES", 1 << 60)
+    result = run("doctor", "-s", store)
+
+    assert result.exit_code == 1
+    assert "MiB free on the disk of the file" in result.stdout
+    assert "disk: nothing can be stored on a full disk" in result.stderr
+
+
 def test_unsafe_synchronous_setting_is_a_finding(run: Run, store: str) -> None:
     result = run("doctor", "-s", f"{store}?synchronous=NORMAL", "--json")
 

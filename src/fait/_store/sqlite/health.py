@@ -1,7 +1,9 @@
 """Health checks of an SQLite file: settings, database schema, and the invariants of the log."""
 
 import re
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import apsw
@@ -20,6 +22,9 @@ _RESTORE: Final = (
     "(fait import)"
 )
 _DAMAGE: Final = "an event or a tag was changed by hand, or the file is corrupt: " + _RESTORE
+MIN_FREE_BYTES: Final = 64 << 20
+"""Minimum free space of the file's disk: a WAL can grow by this within seconds."""
+
 _SYNCHRONOUS: Final = ("OFF", "NORMAL", "FULL", "EXTRA")
 
 
@@ -33,7 +38,7 @@ def _run_check(name: str, check: Callable[[str, SqliteConnection], Finding], con
         return check(name, connection)
     except apsw.CorruptError as error:
         return Finding(name, "problem", f"the file is corrupt: {error}", _RESTORE)
-    except apsw.Error as error:
+    except (apsw.Error, OSError) as error:
         return Finding(name, "unknown", f"the check failed: {type(error).__name__}: {error}")
 
 
@@ -63,6 +68,19 @@ def _synchronous(name: str, connection: SqliteConnection) -> Finding:
         return Finding(name, "ok", f"{level}: acknowledged appends survive a power failure")
     detail = f"{level}: the last commits may be lost on a power failure"
     return Finding(name, "problem", detail, "remove ?synchronous= from the store URL: FULL is the default")
+
+
+def _space(name: str, connection: SqliteConnection) -> Finding:
+    free = shutil.disk_usage(Path(connection.filename).parent).free
+    detail = f"{free / (1 << 20):,.0f} MiB free"
+    # fault: full-disk-not-found
+    if free >= MIN_FREE_BYTES:
+        return Finding(name, "ok", detail)
+    advice = (
+        "nothing can be stored on a full disk: neither events nor checkpoints nor heartbeats. Make space; then the "
+        "workers continue by themselves"
+    )
+    return Finding(name, "problem", f"only {detail} on the disk of the file", advice)
 
 
 def _schema(name: str, connection: SqliteConnection) -> Finding:
@@ -131,6 +149,7 @@ _CHECKS: Final[dict[str, Callable[[str, SqliteConnection], Finding]]] = {
     "SQLite": _library,
     "journal mode": _journal,
     "synchronous": _synchronous,
+    "disk": _space,
     "schema": _schema,
     "pages": _pages,
     "append-only": _triggers,
