@@ -4,9 +4,45 @@ from tests.planted.mutant import RUNNING, Mutant
 
 LIFECYCLE = "tests/subscriptions/test_lifecycle.py::test_"
 KEYS = "tests/subscriptions/test_keys.py::test_"
+LANE_WORKER = "tests/subscriptions/test_lane_worker.py::test_"
 BROKERS = "tests/relay/test_brokers.py::test_"
 
 FAULTS = [
+    Mutant(
+        "events of a read model that were discarded are folded, as they were taken up before",
+        "_subscriptions/lane_worker.py",
+        "discarded-events-in-the-lane-handled",
+        "reached = self.lane.cursor",
+        LANE_WORKER + "discarded_event_is_not_folded_although_it_was_taken_up_before[sqlite]",
+    ),
+    Mutant(
+        "a worker that cannot begin looks at a key to retry again and again",
+        "_subscriptions/lane_worker.py",
+        "retry-due-before-work-begins",
+        "if self._run.is_alive():",
+        LANE_WORKER + "worker_that_cannot_begin_waits_although_a_key_is_to_be_retried[sqlite]",
+    ),
+    Mutant(
+        "calls continue after their worker was canceled while it recorded",
+        "_subscriptions/lane_worker.py",
+        "calls-continue-after-cancellation",
+        "for task in list[asyncio.Task[None]]():",
+        LANE_WORKER + "call_is_canceled_with_its_worker_while_that_records",
+    ),
+    Mutant(
+        "the error of a key that was handled is shown as long as another key is parked",
+        "_subscriptions/lane_worker.py",
+        "error-of-a-handled-key-shown",
+        "if not self.lane.failures:",
+        LANE_WORKER + "error_of_a_key_that_was_handled_is_not_shown_while_another_is_parked",
+    ),
+    Mutant(
+        "an event in conflict is repeated as long as others are recorded",
+        "_subscriptions/conflicts.py",
+        "conflicts-forgotten-by-other-keys",
+        "if self._numbers.clear():",
+        LANE_WORKER + "conflict_of_one_key_is_remembered_while_others_are_recorded",
+    ),
     Mutant(
         "a full disk is no finding",
         "_store/sqlite/health.py",

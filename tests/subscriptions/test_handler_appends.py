@@ -14,7 +14,7 @@ from fait._events.append import AppendCondition, StreamWrite
 from fait._events.envelope import EncodedEvent
 from fait._events.version import ANY, EXISTS
 from fait._store.open import backend_names
-from fait._subscriptions import handler_log, lane_worker
+from fait._subscriptions import conflicts, handler_log
 from fait._subscriptions.handler_log import FIRST_BUFFERED_POSITION, merge_appends
 
 SHORT_RETRY = fait.FailurePolicy(initial_s=0.001)
@@ -403,7 +403,7 @@ async def test_conflicts_that_continue_are_shown_until_the_event_is_recorded(
         calls += 1
         errors.append(_status(system).error)
         await ctx.transact(Stock.reserve, "1")
-        if calls <= lane_worker.MAX_SILENT_CONFLICTS:
+        if calls <= conflicts.MAX_SILENT_CONFLICTS:
             await system.publish(Reserved("other"), stream="stock-1")
 
     async with app_of(handle).open(url) as system:

@@ -196,7 +196,7 @@ async def test_event_that_a_read_model_cannot_fold_is_parked_and_all_others_are_
         with pytest.raises(
             fait.Stale, match=r"parked since .* Attempt 1 failed with builtins\.ValueError: negative"
         ) as raised:
-            await s.wait(result, timeout_s=30)
+            await s.wait(timeout_s=30)
         rows = await s.find(Lamps, order_by="number", after=result, number=fait.gt(0), timeout_s=30)
 
     assert raised.value.parked_key == "lamp--1"

@@ -47,7 +47,6 @@ class LaneTenure:
 class _CallingWorker(Protocol):
     lane: RangeLane
     tenure: LaneTenure
-    conflicts: int
 
     @property
     def stopping(self) -> bool: ...
@@ -60,19 +59,18 @@ class CallContext:
         worker: the lane's worker, which calls.
         attempt: number of the attempt at the first event.
         failed_key: the only key to handle; None: all that have no failure.
+        conflicts: number of consecutive records of these events that were in conflict with appends of others.
     """
 
-    __slots__ = ("_worker", "attempt", "failed_key")
+    __slots__ = ("_worker", "attempt", "conflicts", "failed_key")
 
-    def __init__(self, worker: _CallingWorker, attempt: int = 1, failed_key: str | None = None) -> None:
+    def __init__(
+        self, worker: _CallingWorker, attempt: int = 1, failed_key: str | None = None, conflicts: int = 0
+    ) -> None:
         self._worker = worker
         self.failed_key = failed_key
         self.attempt = attempt
-
-    @property
-    def conflicts(self) -> int:
-        """Number of consecutive records that were in conflict with appends of others."""
-        return self._worker.conflicts
+        self.conflicts = conflicts
 
     @property
     def stopping(self) -> bool:

@@ -180,6 +180,10 @@ class RangeLane:
             self._set_aside.setdefault(key, {})[event.position] = event
             self.size += size_of(event)
 
+    def queue_of(self, event: RecordedEvent) -> str:
+        """Return the name of the queue of an event: its order key, if there is one for each."""
+        return self._queue_name(self._key_of(event))
+
     def _queue_name(self, key: str | None) -> str:
         return _ONE_QUEUE if self._is_serial or key is None else key
 
@@ -239,7 +243,12 @@ class RangeLane:
             self._queues.pop(name, None)
 
     def move(self, finished: Set[int] = frozenset(), set_aside: Set[int] = frozenset()) -> RangeMove:
-        """Return the move of the range past events that are finished or fail, if others of their keys are set aside."""
+        """Return the move of the range with a record.
+
+        Args:
+            finished: positions that the record finishes.
+            set_aside: positions of events whose keys fail in the record.
+        """
         if self._unfinished.keys() <= finished:
             return self._move_to(max(self.frontier, self.cursor))
         remaining = filterfalse((finished | set_aside if set_aside else finished).__contains__, self._unfinished)
@@ -283,7 +292,7 @@ class RangeLane:
                 del self._set_aside[key]
 
     def may_hand_back(self, key: str, position: int) -> bool:
-        """Whether the events of a failed key up to the frontier are finished, if those up to a position are.
+        """Whether a failure may be removed: no event of its key was passed after a position.
 
         Args:
             key: the key.
@@ -303,7 +312,7 @@ class RangeLane:
 
     def events_of(self, key: str) -> list[RecordedEvent]:
         """Return the events of a key that wait in queues."""
-        return [event for queue in self._queues.values() for event in queue if self.has_key(event, key)]
+        return [event for event in self._queues.get(self._queue_name(key), ()) if self.has_key(event, key)]
 
     def fail(self, failure: KeyFailure, events: Sequence[RecordedEvent]) -> None:
         """Set the events of a key aside, after its failure was recorded: those in queues, and some of a job."""
@@ -340,13 +349,9 @@ class RangeLane:
             self._ready.append(name)
 
     def _drop_from_queues(self, key: str) -> None:
-        for name, queue in list(self._queues.items()):
-            kept = deque(event for event in queue if not self.has_key(event, key))
-            if len(kept) == len(queue):
-                continue
-            if kept:
-                self._queues[name] = kept
-            else:
-                del self._queues[name]
-                if name in self._ready:
-                    self._ready.remove(name)
+        name = self._queue_name(key)
+        kept = deque(event for event in self._queues.pop(name, ()) if not self.has_key(event, key))
+        if kept:
+            self._queues[name] = kept
+        elif name in self._ready:
+            self._ready.remove(name)

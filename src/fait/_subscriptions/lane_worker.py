@@ -9,7 +9,6 @@ continues.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -19,13 +18,13 @@ from typing import Final, Literal
 
 from msgspec.structs import replace
 
-from fait._decisions.decision_loop import back_off
 from fait._errors import EventTooNew, StoreUnavailable
-from fait._events.append import Conflict, Page, conflict_error
+from fait._events.append import Page
 from fait._events.envelope import RecordedEvent
 from fait._events.query import Query
 from fait._store.ports.failures import REQUESTED, FailureChange, KeyFailure
 from fait._subscriptions.call_context import CallContext, LaneTenure
+from fait._subscriptions.conflicts import Conflicts
 from fait._subscriptions.error_text import describe_error
 from fait._subscriptions.failure import as_exception, ends_task, is_outage
 from fait._subscriptions.lane import Job, RangeLane
@@ -43,9 +42,6 @@ CHECKPOINT_DELAY_S: Final = 0.1
 CHECKPOINT_INTERVAL_S: Final = 1.0
 """Minimum interval between two records of events that may be recorded later, unless a key fails or the work ends."""
 
-MAX_SILENT_CONFLICTS: Final = 10
-"""Number of consecutive conflicts after which the subscription shows them as its error, until an event is recorded."""
-
 _query_of_types: Final[Callable[[tuple[str, ...]], Query]] = lru_cache(256)(Query)
 """A subscription reads the same types for each page: they are checked once."""
 
@@ -61,7 +57,6 @@ class LaneWorker:
     Attributes:
         lane: the lane.
         source: where its events come from.
-        error: the last error that is being retried; None if there is none.
         lease_lost: why the lease was lost; "" if it was not.
         shows_outage: whether the store shows an outage of the range, which this or a former owner had.
         tenure: the work, as the subscription sees it.
@@ -69,10 +64,8 @@ class LaneWorker:
 
     def __init__(self, run: SubscriptionRun, lane: RangeLane, report: Callable[[], None]) -> None:
         self.lane = lane
-        self.error: Exception | None = None
         self.lease_lost = ""
         self.shows_outage = False
-        self.conflicts = 0
         self._run = run
         self._definition = run.definition
         self._subscription = run.subscription
@@ -84,8 +77,10 @@ class LaneWorker:
         self._jobs: set[asyncio.Task[None]] = set()
         self._reading: asyncio.Task[None] | None = None
         self._problem: Exception | None = None
-        self._beyond: EventTooNew | None = None  # the event after the cursor can be handled only by newer code
+        self._too_new: EventTooNew | None = None  # the event after the cursor can be handled only by newer code
         self._retries = RetryPlan(run, lane)
+        self._errors: dict[str, Exception] = {}  # the last error of each key that has failed
+        self._conflicts = Conflicts(run.definition.name, lane)
         self._live_is_next = False  # a live job, after one for a failed key
         self._passed_since = 0.0
         self._recorded_at = float("-inf")
@@ -103,6 +98,11 @@ class LaneWorker:
     def is_live(self) -> bool:
         """Whether the end of the log has been read, and all events up to it are finished."""
         return not self.lane.more and self.lane.is_idle
+
+    @property
+    def error(self) -> Exception | None:
+        """The last error of a key that has failed, or of what cannot be recorded; None if there is none."""
+        return next(reversed(self._errors.values()), self._conflicts.error)
 
     @property
     def is_failing(self) -> bool:
@@ -147,6 +147,11 @@ class LaneWorker:
                 self._start_work()
                 if not self.stopping:
                     await self._wait()
+        except asyncio.CancelledError:
+            # fault: calls-continue-after-cancellation
+            for task in self._jobs:
+                task.cancel()
+            raise
         finally:
             await self._finish()
         if self._problem is not None:
@@ -156,8 +161,8 @@ class LaneWorker:
         self._start_reading()
         self._start_jobs()
         is_idle = self.lane.is_idle and not self._jobs
-        if self._beyond is not None and is_idle:
-            self._problem = self._beyond
+        if self._too_new is not None and is_idle:
+            self._problem = self._too_new
         if self._end is not None and self.lane.cursor >= self._end and is_idle:
             self._end = None  # now it stops
 
@@ -175,7 +180,8 @@ class LaneWorker:
     @property
     def _can_read(self) -> bool:
         is_at_end = self._end is not None and self.lane.cursor >= self._end
-        return not is_at_end and self._reading is None and self._beyond is None and self.lane.capacity > 0
+        may_read = not (self.stopping or is_at_end) and self._reading is None and self._too_new is None
+        return may_read and self.lane.capacity > 0
 
     async def _wait(self) -> None:
         """Wait until something has ended or is due."""
@@ -188,7 +194,8 @@ class LaneWorker:
 
     def _due_in_s(self) -> float | None:
         now, times = self._run.clock.monotonic(), list[float]()
-        if len(self._jobs) < self._definition.concurrency and self._run.is_alive() and not self._stopped:
+        # fault: retry-due-before-work-begins
+        if len(self._jobs) < self._definition.concurrency and self._may_begin and not self._stopped:
             times = [max(0.0, at - now) for key, at in self._retries.due.items() if not self.lane.is_busy(key)]
         if (checkpoint := self._checkpoint_due_in_s()) is not None:
             times.append(checkpoint)
@@ -242,7 +249,7 @@ class LaneWorker:
         if self._end is not None and page.position > self._end:
             page = Page([each for each in page.events if each.position <= self._end], self._end, more=False)
         events, position = self._handled(page.events), page.position
-        if self._beyond is not None:
+        if len(events) < len(page.events) and self._too_new is not None:
             position = page.events[len(events)].position - 1
         lane.take(events, position)
         lane.more = page.more or lane.cursor < page.position
@@ -282,7 +289,7 @@ class LaneWorker:
                 f"another version of the app has declared that {definition.name!r} handles it. Deploy it, or "
                 f"open the app with accept=[{definition.name!r}] to no longer handle it"
             )
-            self._beyond = EventTooNew(event.stream, event.version, event.type, reason)
+            self._too_new = EventTooNew(event.stream, event.version, event.type, reason)
         return known
 
     # Jobs
@@ -319,7 +326,8 @@ class LaneWorker:
         unhandled: Sequence[RecordedEvent] = job.events
         try:
             if job.failure is None:
-                unhandled = await self._apply(job.events, await self._call(job.events, CallContext(self)))
+                context = CallContext(self, conflicts=self._conflicts.number_of(job.events[0]))
+                unhandled = await self._apply(job.events, await self._call(job.events, context))
             else:
                 await self._handle_failed(job.failure)
         finally:
@@ -428,9 +436,12 @@ class LaneWorker:
             return "not_recorded"
         # fault: conflict-counts-as-recorded
         if result != "recorded":
-            await self._wait_after_conflict(events[0].position, result)
+            self._limit = 1  # a shorter attempt meets fewer appends
+            await self._conflicts.wait(events[0], result)
             return "not_recorded"
-        self.conflicts, self._passed_since = 0, 0.0
+        self._passed_since = 0.0
+        if events:
+            self._conflicts.end(events[0])
         self._note_progress(work.outcome)
         return "recorded"
 
@@ -438,8 +449,9 @@ class LaneWorker:
         if outcome.finished and not outcome.failed_keys:
             self._limit = min(self._definition.batch, self._limit * 2)
             self._run.failing_keys.clear()
-        if not self.lane.failures:
-            self.error = None
+        # fault: error-of-a-handled-key-shown
+        if self._errors:
+            self._errors = {key: error for key, error in self._errors.items() if key in self.lane.failures}
         self._report()
 
     async def _record_later(self, work: JobResult) -> None:
@@ -466,28 +478,13 @@ class LaneWorker:
         self._passed_since = self._passed_since or self._run.clock.monotonic()
         return max(0.0, self._passed_since + CHECKPOINT_DELAY_S - self._run.clock.monotonic())
 
-    async def _wait_after_conflict(self, position: int, conflict: Conflict) -> None:
-        """Back off before events are handled again. A conflict is not a failure of an event."""
-        self.conflicts += 1
-        self._limit = 1  # a shorter attempt meets fewer appends
-        error, name = conflict_error(conflict), self._definition.name
-        if self.conflicts >= MAX_SILENT_CONFLICTS:
-            self.error = error
-        logger.log(
-            logging.WARNING if self.conflicts == MAX_SILENT_CONFLICTS else logging.DEBUG,
-            "event is handled again because of conflicts: subscription=%s position=%d conflicts=%d error=%r",
-            name, position, self.conflicts, error,
-        )  # fmt: skip
-        if self.conflicts > 1:
-            await back_off(self.conflicts)
-
     # Failures
 
     async def _skips_without_key(self, outcome: Outcome, error: Exception, event: RecordedEvent) -> bool:
         """Whether an event is skipped of which any key may be concerned; raise the error if all must wait for it."""
         is_skipped = await self._retries.skips_without_key(outcome, error, event)
         if self._retries.pause:
-            self.error = error
+            self._errors[""] = error  # of no key
             self.lose_lease(self._retries.pause)
         return is_skipped
 
@@ -495,13 +492,14 @@ class LaneWorker:
         """Do what follows the recorded failures of live events."""
         failures = {each.key: each.failure for each in work.failures}
         for each in failed:
-            failure = failures.get(each.key)
-            await self._after_failure(each, failure, 1)
+            await self._after_failure(each, failures.get(each.key), 1)
 
     async def _after_failure(self, failed: FailedKey, failure: KeyFailure | None, attempt: int) -> None:
         """Do what follows a recorded failure."""
+        self._conflicts.end(failed.event)
         if await self._retries.follow(failed, failure, attempt) != "skip":
-            self.error = failed.error
+            self._errors.pop(failed.key, None)  # the last one is shown
+            self._errors[failed.key] = failed.error
         if self._retries.pause:
             self.lose_lease(self._retries.pause)
         self._problem = self._problem or self._retries.outage
@@ -518,24 +516,27 @@ class LaneWorker:
             following = max(failure.next_position, failure.discard_until + 1)
             await self._change(failure, replace(failure, state="redriving", next_position=following))
             return
-        # Events of the key that a former owner left unfinished are set aside when they are taken up, not before.
+        # Unfinished events of a key are set aside when they are taken up, or when they are handled if that finds keys.
+        # fault: discarded-events-in-the-lane-handled
+        reached = min(self.lane.cursor, frontier) if self._definition.order_key == "own" else self.lane.cursor
         # fault: unfinished-event-handled-twice
         needed = max(frontier, failure.next_position - 1)
         # fault: discarded-events-handled-later
-        if self.lane.cursor < needed:
+        if reached < needed:
             self._retries.due[key] += CHECKPOINT_DELAY_S
             return
         limit = 1 if failure.state == "retrying" else self._limit
         page = await self.source.read_failed(failure, self._query, frontier, limit)
         events = self._handled(page.events)
         # fault: newer-event-of-failed-key-passed
-        if self._beyond is not None:
+        if self._too_new is not None:
             del self._retries.due[key]  # for the process that acquires the lease
             return
         outcome = NOTHING
         if events:
             attempt = failure.attempts + 1 if events[0].id == failure.event_id else 1
-            outcome = await self._call(events, CallContext(self, attempt, key))
+            conflicts = self._conflicts.number_of(events[0])
+            outcome = await self._call(events, CallContext(self, attempt, key, conflicts))
         await self._record_failed(failure, events, outcome, page.position, frontier)
 
     async def _record_failed(

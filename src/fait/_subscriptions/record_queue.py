@@ -175,9 +175,6 @@ class RecordQueue:
         inbox = InboxChanges(offsets=[*confirmed.values()]) if confirmed else None
         if self._progress is not None:
             inbox = self._progress.changes(move, {each.position for job in group for each in job.events}, changes)
-        if len(group) == 1:
-            outcome = group[0].outcome
-            return UnitOfWork(move, outcome.rows, outcome.statements, outcome.append, changes, inbox=inbox)
         return UnitOfWork(
             move,
             [row for job in group for row in job.outcome.rows],
