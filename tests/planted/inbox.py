@@ -352,7 +352,7 @@ FAULTS = [
         "the outage of a former worker is shown until a message arrives",
         "_subscriptions/lane_worker.py",
         "outage-of-a-former-worker-stays",
-        "if not self._run.has_read_error:",
+        "if self._run.outage_error(self.lane.lease.key) is None:",
         "tests/inbox/test_operators.py::test_outage_in_which_a_worker_ended_is_over_when_its_successor_reaches_the_broker",
     ),
     Mutant(

@@ -5,9 +5,38 @@ from tests.planted.mutant import RUNNING, Mutant
 LIFECYCLE = "tests/subscriptions/test_lifecycle.py::test_"
 KEYS = "tests/subscriptions/test_keys.py::test_"
 LANE_WORKER = "tests/subscriptions/test_lane_worker.py::test_"
+OUTAGES = "tests/subscriptions/test_outages.py::test_"
 BROKERS = "tests/relay/test_brokers.py::test_"
 
 FAULTS = [
+    Mutant(
+        "a short outage counts once for each range",
+        "_subscriptions/subscription_run.py",
+        "outage-counts-once-for-each-range",
+        "outage = next(iter(self._outages.values()), None) or _RangeOutage(error, self.clock.now())",
+        OUTAGES + "short_outage_of_many_ranges_counts_once",
+    ),
+    Mutant(
+        "the progress of one range ends the outage of another one",
+        "_subscriptions/subscription_run.py",
+        "outage-ended-by-another-range",
+        "if not self._outages.clear():",
+        OUTAGES + "outage_of_one_range_lasts_while_others_make_progress",
+    ),
+    Mutant(
+        "an outage of one range stops all ranges of a process",
+        "_subscriptions/subscription_run.py",
+        "outage-of-one-range-stops-all",
+        "return True",
+        OUTAGES + "outage_of_one_range_lasts_while_others_make_progress",
+    ),
+    Mutant(
+        "a subscription is shown as failing after an outage of the store, until an event arrives",
+        "_subscriptions/subscription_run.py",
+        "outage-of-the-store-shown-until-an-event",
+        "return None if outage is None or type(outage.error).__name__ == 'StoreUnavailable' else outage.error",
+        "tests/subscriptions/test_failing.py::test_outage_of_the_store_ends_although_no_event_is_left",
+    ),
     Mutant(
         "events of a read model that were discarded are folded, as they were taken up before",
         "_subscriptions/lane_worker.py",

@@ -38,15 +38,8 @@ FAULTS = [
         "the outage of a former worker of a subscription to the log is shown until an event arrives",
         "_subscriptions/lane_worker.py",
         "outage-of-a-former-worker-stays",
-        "if not self._run.has_read_error:",
+        "if self._run.outage_error(self.lane.lease.key) is None:",
         "tests/subscriptions/test_failing.py::test_outage_of_a_former_worker_ends_although_no_event_is_left",
-    ),
-    Mutant(
-        "a subscription is shown as failing after an outage of the store, until an event arrives",
-        "_subscriptions/subscription_run.py",
-        "outage-of-the-store-shown-until-an-event",
-        "return self.error is not None and self.definition.is_received",
-        "tests/subscriptions/test_failing.py::test_outage_of_the_store_ends_although_no_event_is_left",
     ),
     Mutant(
         "a worker waits for a hung call in a thread before it ends",

@@ -245,7 +245,7 @@ class LaneWorker:
             # fault: ended-outage-not-recorded
             await self._record(JobResult(), ())  # shows it, although there may be no event for long
             self.shows_outage = False
-            self._run.end_outage()
+            self._run.end_outage(self.lane.lease.key)
         if self._end is not None and page.position > self._end:
             page = Page([each for each in page.events if each.position <= self._end], self._end, more=False)
         events, position = self._handled(page.events), page.position
@@ -268,7 +268,7 @@ class LaneWorker:
     def _has_recovered(self, page: Page) -> bool:
         """Whether an outage is over: the source answers, and there is no event whose handler may still wait."""
         # fault: outage-of-a-former-worker-stays
-        if not (self.shows_outage or self._run.has_read_error):
+        if not self.shows_outage and self._run.outage_error(self.lane.lease.key) is None:
             return False
         # fault: outage-of-a-handler-ends-with-each-read
         is_idle = not (page.events or page.more or self._jobs or self._run.failing_keys) and self.lane.is_idle

@@ -160,8 +160,9 @@ class Processor:
             await self._explain_refusal()
             return "stopped"
         self.lease, self._acquired_at, run.is_paused = lease, run.clock.monotonic(), False
-        if isinstance(run.error, DefinitionChanged | CheckpointMismatch):
-            run.error = None
+        run.owned.add(self.key)
+        if isinstance(run.refusal, DefinitionChanged | CheckpointMismatch):
+            run.refusal = None
         return "working"
 
     async def _explain_refusal(self) -> None:
@@ -172,15 +173,15 @@ class Processor:
         run.is_paused = registration.paused
         refusal: Exception | None = None
         if registration.definition_hash != run.definition.definition_hash:
-            if isinstance(run.error, DefinitionChanged):
+            if isinstance(run.refusal, DefinitionChanged):
                 return
             refusal = await definition_changed(run.store.registrations, run.definition)
         elif registration.epoch_id != run.store.log.identity.epoch_id:
             reason = "its epoch ended while the subscription was running; open the app again"
             refusal = CheckpointMismatch(name, reason)
-        if refusal is not None and type(refusal) is not type(run.error):
+        if refusal is not None and type(refusal) is not type(run.refusal):
             logger.warning("subscription waits: subscription=%s error=%s", name, refusal)
-            run.error = refusal
+            run.refusal = refusal
 
     async def _do_work(self) -> Step:
         """Work under the lease until it is lost, or this is stopped."""
@@ -208,7 +209,7 @@ class Processor:
         """Take over how far the work has come."""
         if self.work is not None and self.lease is not None:
             if self.work.lane.frontier > self.lease.frontier and not self._run.failing_keys:
-                self._run.end_outage()
+                self._run.end_outage(self.key)
             self._report_position()
 
     async def _back_off(self) -> Step:
@@ -220,7 +221,8 @@ class Processor:
         await self._report_outage()
         run, delay_s = self._run, self._delay_s
         # fault: failing-worker-keeps-lease
-        if delay_s >= REST_SHARE * run.lease_s or isinstance(run.error, EventTooNew):
+        is_long = delay_s >= REST_SHARE * run.lease_s and run.makes_no_progress
+        if is_long or isinstance(run.outage_error(self.key), EventTooNew):
             await self._release_lease()
             run.rests_until = run.clock.monotonic() + max(delay_s, REST_SHARE * run.lease_s)
             return "stopped"
@@ -235,10 +237,11 @@ class Processor:
     async def _report_outage(self) -> None:
         """Show other processes why this one waits. The next record removes it."""
         run = self._run
-        if self.lease is None or run.error is None or isinstance(run.error, StoreUnavailable):
+        error = run.outage_error(self.key)
+        if self.lease is None or error is None or isinstance(error, StoreUnavailable):
             return
         try:
-            await run.store.leases.report(self.lease, run.describe_outage())
+            await run.store.leases.report(self.lease, run.describe_outage(self.key))
             run.is_reported = True
         except StoreUnavailable as error:
             logger.info("failed to report an outage: subscription=%s error=%r", run.definition.name, error)
@@ -269,9 +272,9 @@ class Processor:
     def _fail(self, error: Exception) -> Step:
         """Plan the retry after an error that is not that of an event, or of an event that newer code must handle."""
         if self._stop_requested:
-            self._run.error = error
+            self._run.refusal = error
             return "stopping" if self._step != "stopping" else "stopped"
-        self._delay_s = self._run.begin_outage(error)
+        self._delay_s = self._run.begin_outage(self.key, error)
         return "backing_off" if self._step != "backing_off" else "stopping"
 
     # The lease
@@ -297,6 +300,7 @@ class Processor:
 
     def _forget_lease(self) -> None:
         self.lease = None
+        self._run.owned.discard(self.key)
         if self.work is not None:
             self.work.lose_lease("it was released")
         self._report_position()

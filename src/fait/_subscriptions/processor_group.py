@@ -225,6 +225,7 @@ class ProcessorGroup:
         self.lease_expires_at = min((expires_at[each] for each in others if each in expires_at), default=0.0)
         if len(others) == len(ranges):
             self._follow_owners(ranges)
+        self.run.keep_outages({each.key for each in ranges if each.heartbeat is None or each.worker == self.run.worker})
         self._follow_operator(ranges)
         peers = self._peers(workers)
         self._counts.add(now, max(1, len(peers)))
@@ -288,7 +289,7 @@ class ProcessorGroup:
         if not processor.was_refused:  # else the next look is soon enough
             self.changed.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            self.run.error = error if isinstance(error, Exception) else None
+            self.run.refusal = error if isinstance(error, Exception) else None
             self.run.rests_until = self.run.clock.monotonic() + self.run.lease_s
             logger.critical("processor ended unexpectedly: subscription=%s", self.name, exc_info=error)
 
@@ -355,9 +356,9 @@ class ProcessorGroup:
     def _follow_owners(self, ranges: Sequence[Range]) -> None:
         """Take note that an outage concerns other workers, which own all ranges; it is over if none of them waits."""
         if any(each.health for each in ranges):
-            self.run.forget_outage()
+            self.run.forget_outages()
         else:
-            self.run.end_outage()
+            self.run.end_outages()
 
     def _follow_operator(self, ranges: Sequence[Range]) -> None:
         """Try again at once if a command such as `fait rewind` has removed what this process reported of its outage."""
@@ -370,7 +371,7 @@ class ProcessorGroup:
 
     def restart(self) -> None:
         """Start again from the checkpoint, after this process has reset it."""
-        self.run.end_outage()
+        self.run.end_outages()
         self.run.rests_until = 0.0
         for each in list(self._processors.values()):
             each.lose_lease("the checkpoint was reset")

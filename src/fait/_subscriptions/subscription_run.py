@@ -2,15 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Container
+from datetime import datetime
 from itertools import count
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from fait._broker_errors import BrokerUnavailable
 from fait._clock import Clock
-from fait._errors import CheckpointMismatch, DefinitionChanged, FaitError, StoreUnavailable, Unavailable
+from fait._errors import CheckpointMismatch, DefinitionChanged, FaitError, Unavailable
 from fait._events.envelope import RecordedEvent
 from fait._store.ports.leases import Lease
 from fait._store.ports.registrations import RangeKey
@@ -26,6 +28,22 @@ __all__ = ["SubscriptionRun"]
 
 OUTAGE_POLICY: Final = FailurePolicy()
 """Delays between attempts to use what is unavailable."""
+
+
+class _RangeOutage(Struct, eq=False):
+    """Why a range waits, since when, and after how many attempts."""
+
+    error: Exception
+    began_at: datetime
+    attempts: int = 0
+
+
+class _EventWithoutKey(Struct, eq=False):
+    """Attempts at an event whose key is unknown, with the last error."""
+
+    event_id: str
+    attempts: int
+    error: Exception
 
 
 class SubscriptionRun:
@@ -44,7 +62,8 @@ class SubscriptionRun:
         open_source: returns the source of the events of a range.
         calls: limits the number of calls at the same time.
         failing_keys: keys that have failed since an event was last handled.
-        error: the error because of which processors wait, or were refused a lease; None if there is none.
+        owned: the ranges for which processors have a lease.
+        refusal: the error because of which a lease was refused, or a processor has ended; None if there is none.
         is_paused: whether a lease was refused because an operator has paused the subscription.
         rests_until: monotonic time before which this process takes no range, as it makes no progress.
         is_reported: whether the health of a range says why this process waits.
@@ -70,29 +89,41 @@ class SubscriptionRun:
         self._reader = PageReader(store.log, subscription.key_of)
         self.calls = asyncio.Semaphore(self.definition.concurrency)
         self.failing_keys = set[str]()
-        self.error: Exception | None = None
+        self.owned = set[RangeKey]()
+        self.refusal: Exception | None = None
         self.is_paused = False
         self.rests_until = 0.0
         self.is_reported = False
         self.is_alive: Callable[[], bool] = lambda: True
         self._numbers = count()
         self._began: dict[int, float] = {}  # monotonic times of the calls that run, the oldest one first
-        self._outages = 0
-        self._outage_at = self._logged_at = clock.now()
+        self._outages: dict[RangeKey, _RangeOutage] = {}  # the last one began or continued last
+        self._logged_at = clock.now()
         self._logged = set[type[Exception]]()  # the types of errors that are logged since it began
-        self._without_key: dict[RangeKey, tuple[str, int]] = {}  # the last event whose key is unknown, with attempts
-        self._of_event: Exception | None = None  # the last error of such an event
+        self._without_key: dict[RangeKey, _EventWithoutKey] = {}  # the last event of which any key may be concerned
 
     @property
     def is_refused(self) -> bool:
         """Whether the last lease was refused for a reason that concerns all ranges."""
-        return self.is_paused or isinstance(self.error, DefinitionChanged | CheckpointMismatch)
+        return self.is_paused or isinstance(self.refusal, DefinitionChanged | CheckpointMismatch)
 
     @property
-    def has_read_error(self) -> bool:
-        """Whether the error may be one of reading events. Otherwise another range may have it."""
+    def error(self) -> Exception | None:
+        """The error because of which a range waits, or was refused; None if there is none."""
+        last = next(reversed(self._outages.values()), None)
+        return self.refusal if last is None else last.error
+
+    @property
+    def makes_no_progress(self) -> bool:
+        """Whether all ranges of this process wait because of outages."""
+        # fault: outage-of-one-range-stops-all
+        return self.owned <= self._outages.keys()
+
+    def outage_error(self, range: RangeKey) -> Exception | None:
+        """Return the error because of which a range waits; None if it does not."""
+        outage = self._outages.get(range)
         # fault: outage-of-the-store-shown-until-an-event
-        return isinstance(self.error, StoreUnavailable) or (self.error is not None and self.definition.is_received)
+        return None if outage is None else outage.error
 
     def _open_log(self, lease: Lease) -> EventSource:
         return LogSource(self.store.log, self._reader, lease, by_stream=self.definition.order_key == "stream")
@@ -114,27 +145,35 @@ class SubscriptionRun:
         now = self.clock.monotonic()
         return now - next(iter(self._began.values()), now)
 
-    def begin_outage(self, error: Exception) -> float:
-        """Take note of an error that is not that of an event. Returns after how many seconds to try again."""
-        self.error, self.is_reported = error, False
-        self._outages += 1
-        if self._outages == 1:
-            self._outage_at = self.clock.now()
-        policy = self.definition.policy if error is self._of_event else OUTAGE_POLICY
-        delay_s = policy.delay_s(self._outages)
+    def begin_outage(self, range: RangeKey, error: Exception) -> float:
+        """Take note of an error of a range that is not that of an event. Returns after how many seconds to try again.
+
+        Each range has outages of its own: those of several count once, and the progress of one does not end another's.
+        """
+        # fault: outage-counts-once-for-each-range
+        outage = self._outages.pop(range, None) or _RangeOutage(error, self.clock.now())
+        self._outages[range] = outage
+        outage.error, self.is_reported = error, False
+        outage.attempts += 1
+        policy = self.definition.policy if self._is_of_event(range, error) else OUTAGE_POLICY
+        delay_s = policy.delay_s(outage.attempts)
         if isinstance(error, Unavailable) and error.retry_after_s is not None:
             delay_s = max(0.0, error.retry_after_s)
-        self._log_outage(error, delay_s)
+        self._log_outage(error, delay_s, outage.attempts)
         return delay_s
 
     def count_without_key(self, range: RangeKey, event: RecordedEvent, error: Exception) -> int:
         """Return the number of attempts of this process at an event of a range whose key is unknown, with this one."""
-        last, attempts = self._without_key.get(range, ("", 0))
-        attempts = attempts + 1 if last == event.id else 1
-        self._without_key[range], self._of_event = (event.id, attempts), error
+        last = self._without_key.get(range)
+        attempts = last.attempts + 1 if last is not None and last.event_id == event.id else 1
+        self._without_key[range] = _EventWithoutKey(event.id, attempts, error)
         return attempts
 
-    def _log_outage(self, error: Exception, delay_s: float) -> None:
+    def _is_of_event(self, range: RangeKey, error: Exception) -> bool:
+        last = self._without_key.get(range)
+        return last is not None and last.error is error
+
+    def _log_outage(self, error: Exception, delay_s: float, attempts: int) -> None:
         """Log an outage once, whatever errors report it, and any other error once for each type.
 
         Errors of fait, and those that the policy names, say all that is to be done without a traceback.
@@ -152,7 +191,7 @@ class SubscriptionRun:
         logger.log(
             level,
             "subscription waits, retrying in %.2f s: subscription=%s failures=%d error=%s",
-            delay_s, self.definition.name, self._outages,
+            delay_s, self.definition.name, attempts,
             described.with_traceback() if has_traceback else str(described),
         )  # fmt: skip
 
@@ -163,25 +202,39 @@ class SubscriptionRun:
         except Exception:  # the function of the policy, which may expect errors of handlers only
             return False
 
-    def end_outage(self) -> None:
-        """Take note of progress, of this worker or of others."""
+    def end_outage(self, range: RangeKey) -> None:
+        """Take note of progress in a range."""
+        self.refusal = None
+        # fault: outage-ended-by-another-range
+        if self._outages.pop(range, None) is not None and not self._outages:
+            self.end_outages()
+
+    def end_outages(self) -> None:
+        """Take note that no range waits, of this worker or of others."""
         if self._logged:
             waited_s = (self.clock.now() - self._logged_at).total_seconds()
             logger.warning("subscription continues after %.1f s: subscription=%s", waited_s, self.definition.name)
         self._logged.clear()
-        self.forget_outage()
+        self.forget_outages()
 
-    def forget_outage(self) -> None:
-        """Take note that the outage concerns other workers now, which may still wait."""
-        self.error, self._of_event, self._outages = None, None, 0
+    def forget_outages(self) -> None:
+        """Take note that the outages concern other workers now, which may still wait."""
+        self.refusal = None
+        self._outages.clear()
+
+    def keep_outages(self, ranges: Container[RangeKey]) -> None:
+        """Forget the outages of all ranges but these: other workers own them, or they were split or merged."""
+        self._outages = {key: each for key, each in self._outages.items() if key in ranges}
 
     def retry_at_once(self) -> None:
         """Take note that an operator may have removed the cause of the outage."""
-        self.rests_until, self.is_reported, self._outages = 0.0, False, 0
+        self.rests_until, self.is_reported = 0.0, False
+        for each in self._outages.values():
+            each.attempts = 0
 
-    def describe_outage(self) -> str:
-        """Return the outage as JSON text, for other processes."""
-        assert self.error is not None
+    def describe_outage(self, range: RangeKey) -> str:
+        """Return the outage of a range as JSON text, for other processes."""
+        outage = self._outages[range]
         return msgspec.json.encode(
-            describe_outage(self.error, self._outage_at, self.definition.policy.messages)
+            describe_outage(outage.error, outage.began_at, self.definition.policy.messages)
         ).decode()
