@@ -30,6 +30,8 @@ from tests.relay.published import (
 
 NAME = "relay-orders"
 
+WAIT_LONG = fait.FailurePolicy(initial_s=30, max_s=30)
+
 
 async def rewind(system: fait.System, app: fait.App, **options: bool) -> list[RelayRewind]:
     relay = declarations_of(app).relays[NAME]
@@ -114,7 +116,10 @@ async def test_relay_stops_at_lost_messages_and_publishes_them_again_after_a_rew
 
 
 async def test_rewind_ends_the_delay_of_a_waiting_worker(
-    memory_broker: TestedBroker, store_url: Callable[[str], str], tmp_path: Path
+    memory_broker: TestedBroker,
+    store_url: Callable[[str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     url, app = store_url("sqlite"), relay_app(memory_broker.url)
     memory_broker.save(tmp_path / "saved")
@@ -124,7 +129,7 @@ async def test_rewind_ends_the_delay_of_a_waiting_worker(
     memory_broker.lose(tmp_path / "saved")
     async with app.open(url) as system:
         run = system._subscription_runner.groups[NAME].run
-        run._outages = 50  # it waits for up to 30 s already
+        monkeypatch.setattr("fait._subscriptions.subscription_run.OUTAGE_POLICY", WAIT_LONG)
         await append(system, 5, start=5)
         await until(lambda: has_lost(system))
         await until(lambda: is_resting(system))

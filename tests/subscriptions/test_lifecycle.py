@@ -130,7 +130,7 @@ async def test_stop_after_last_attempt_pauses_the_subscription_until_it_is_resum
         [action] = await s.store.failures.actions()
         works = True
         assert await s.store.registrations.resume("light", by="ada", reason="bulb replaced")
-        await s.wait(result, timeout_s=30)
+        await s.wait(timeout_s=30)
 
     assert (action.action, action.subscription, action.by) == ("pause", "light", "fait")
     assert "ValueError" in action.reason

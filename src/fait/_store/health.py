@@ -232,9 +232,18 @@ async def _find_held_messages(
         progress += f", where the key {each.failed_key!r} failed"
     detail = f"{progress}: the oldest message that it has not passed, a {type!r}, is {age.days} days old"
     run = command_hint("run --app MODULE:APP", redacted_url)
+    name = f"messages for {registration.subscription}"
+    # fault: forget-advised-for-a-failed-key
+    if each.finished < each.position:
+        show = command_hint(f"parked show {registration.subscription}", redacted_url)
+        advice = (
+            "no message after its position is dropped until the events of the key are handled or discarded: see the "
+            f"keys that failed with {show}, then redrive or discard them"
+        )
+        return [Finding(name, "problem", detail, advice)]
     advice = (
         "no message after its position is dropped until the subscription has passed it: start a worker of the app "
         f"{registration.app!r}: {run}. If the subscription was removed from the app, forget its position once: {run} "
         f"--forget {registration.subscription}"
     )
-    return [Finding(f"messages for {registration.subscription}", "problem", detail, advice)]
+    return [Finding(name, "problem", detail, advice)]

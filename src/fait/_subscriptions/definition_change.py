@@ -4,7 +4,7 @@ from fait._errors import DefinitionChanged, ReadModelChanged
 from fait._store.ports.registrations import Registrations
 from fait._subscriptions.subscription import SubscriptionDefinition
 
-__all__ = ["definition_changed", "differences_of", "parts_of"]
+__all__ = ["definition_changed", "differences_of", "order_keys", "parts_of"]
 
 
 def parts_of(definition: SubscriptionDefinition) -> str:
@@ -21,6 +21,16 @@ async def differences_of(registrations: Registrations, definition: SubscriptionD
     # fault: stored-parts-not-compared
     stored = parts_from_json(await registrations.definition(definition.name))
     return () if stored is None else find_differences(stored, definition.parts())
+
+
+async def order_keys(registrations: Registrations, definition: SubscriptionDefinition) -> tuple[str, str]:
+    """Return the stored order key and the declared one of a definition, in words; "" for one that is unknown."""
+    from fait._decisions.definition_parts import parts_from_json  # slow to import
+
+    stored = parts_from_json(await registrations.definition(definition.name))
+    return "" if stored is None else stored.settings.get("order key", ""), definition.parts().settings.get(
+        "order key", ""
+    )
 
 
 async def definition_changed(registrations: Registrations, definition: SubscriptionDefinition) -> DefinitionChanged:

@@ -15,6 +15,7 @@ from fait._store.ports.failures import FailureState, KeyFailure
 from fait._store.ports.leases import Outage
 from fait._store.ports.registrations import slot_of
 from fait._subscriptions.error_text import Messages, describe_error
+from fait._telemetry import logger
 
 __all__ = [
     "MAX_PARKED_KEYS",
@@ -28,6 +29,7 @@ __all__ = [
     "ends_task",
     "is_outage",
     "must_wait",
+    "needs_newer_code",
 ]
 
 FailureAction = Literal["retry", "park", "stop", "skip"]
@@ -185,13 +187,32 @@ def is_outage(error: BaseException, policy: FailurePolicy) -> bool:
     if isinstance(error, MalformedMessage | MessageRefused):
         return False
     outages = policy.outages
-    return isinstance(error, outages) if isinstance(outages, tuple) else bool(outages(error))
+    if isinstance(outages, tuple):
+        return isinstance(error, outages)
+    try:
+        return bool(outages(error))
+    # fault: error-of-outages-stops-the-subscription
+    except Exception as error_of_policy:  # it may expect errors of a service only
+        logger.error(
+            "outages= of a policy has failed, so that an error is no outage: error=%s",
+            describe_error(error_of_policy, policy.messages),
+        )
+        return False
 
 
 def must_wait(error: BaseException, policy: FailurePolicy) -> bool:
     """Return whether the whole subscription waits after an error, because it is no failure of its event."""
     # fault: outage-counts-as-attempt
     return (isinstance(error, EventTooNew) and policy.too_new == "wait") or is_outage(error, policy)
+
+
+def needs_newer_code(subscription: str, event: RecordedEvent) -> EventTooNew:
+    """Return the error of an event whose type only another version of the app handles."""
+    reason = (
+        f"another version of the app has declared that {subscription!r} handles it. Deploy it, or open the app with "
+        f"accept=[{subscription!r}] to no longer handle it"
+    )
+    return EventTooNew(event.stream, event.version, event.type, reason)
 
 
 def describe_failure(

@@ -26,7 +26,7 @@ from fait._store.ports.failures import REQUESTED, FailureChange, KeyFailure
 from fait._subscriptions.call_context import CallContext, LaneTenure
 from fait._subscriptions.conflicts import Conflicts
 from fait._subscriptions.error_text import describe_error
-from fait._subscriptions.failure import as_exception, ends_task, is_outage
+from fait._subscriptions.failure import as_exception, ends_task, is_outage, needs_newer_code
 from fait._subscriptions.lane import Job, RangeLane
 from fait._subscriptions.record_queue import NOTHING, JobResult, RecordQueue
 from fait._subscriptions.retry_plan import RetryPlan
@@ -81,7 +81,9 @@ class LaneWorker:
         self._retries = RetryPlan(run, lane)
         self._errors: dict[str, Exception] = {}  # the last error of each key that has failed
         self._conflicts = Conflicts(run.definition.name, lane)
-        self._live_is_next = False  # a live job, after one for a failed key
+        # A live job follows one for a failed key. It comes first if many have failed: once it succeeds, no key waits.
+        # fault: many-failed-keys-delay-all-others
+        self._live_is_next = bool(run.failing_keys)
         self._passed_since = 0.0
         self._recorded_at = float("-inf")
         self._has_begun = self._stopped = False  # has begun: the subscription is ready for events
@@ -284,12 +286,7 @@ class LaneWorker:
             return events
         known = list(takewhile(lambda each: each.type in definition.handled_types, events))
         if len(known) < len(events):
-            event = events[len(known)]
-            reason = (
-                f"another version of the app has declared that {definition.name!r} handles it. Deploy it, or "
-                f"open the app with accept=[{definition.name!r}] to no longer handle it"
-            )
-            self._too_new = EventTooNew(event.stream, event.version, event.type, reason)
+            self._too_new = needs_newer_code(definition.name, events[len(known)])
         return known
 
     # Jobs
@@ -301,6 +298,8 @@ class LaneWorker:
         if self._live_is_next and (job := self.lane.next_job(self._limit)) is not None:
             self._live_is_next = False
             return job
+        if self._live_is_next and self.lane.more and self._reading is not None:
+            return None  # there may be one
         # A key that has failed does not delay a merge: it may need events that are read only after that.
         # fault: failed-key-delays-a-merge
         job = self._retries.next_job() if self._retries.due and not self._stopped else None

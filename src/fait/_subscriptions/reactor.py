@@ -15,6 +15,8 @@ from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any, Final, Literal
 
+from msgspec.structs import replace
+
 from fait._arguments import check_functions, is_number
 from fait._decisions.client import Client
 from fait._errors import DeclarationError
@@ -70,7 +72,9 @@ class ReactorDefinition:
         self.events = events
         self.handler = handler
         self.start: Start = start
-        self.policy = policy
+        # A parked event would set aside all others: the pause that this is shall be seen as one.
+        # fault: parked-event-of-all-is-not-told
+        self.policy = replace(policy, then="stop") if order_key == "all" and policy.then == "park" else policy
         self.timeout_s = timeout_s
         self.batch = batch
         self.concurrency = concurrency

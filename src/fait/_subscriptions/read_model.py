@@ -282,7 +282,8 @@ class ReadModelDefinition:
 
         walk = self._walk(registry).parts()
         columns = {each.name: f"{each.kind}, nullable" if each.nullable else each.kind for each in self.table.columns}
-        settings = {"key": self.key, "version": str(self.version), **walk.settings}
+        order_key = "the stream" if self.keyed_by_stream else "that of key_of"
+        settings = {"key": self.key, "order key": order_key, "version": str(self.version), **walk.settings}
         return DefinitionParts(settings, bounded(columns), walk.events, walk.code)
 
     def _walk(self, registry: Registry) -> "CodeWalk":

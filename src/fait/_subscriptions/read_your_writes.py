@@ -15,6 +15,7 @@ waits while it is retried, and raises if it is parked.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from shlex import quote
 from typing import Final, TypeVar
 
 from fait._arguments import check_number
@@ -148,7 +149,7 @@ def _stale(group: ProcessorGroup, target: int, deadline: Deadline, failure: KeyF
         reason = (
             f"Attempt {failure.attempts} failed with {error}\n"
             f"Show it with fait parked show {name}. When the cause is removed, handle it again with fait parked "
-            f"redrive {name}."
+            f"redrive {name} --key {quote(failure.key)}."
         )
     parked = (failure.key, failure.last_failed_at) if is_parked else (None, None)
     stale = Stale(name, failure.next_position - 1, target, deadline.timeout_s, reason, *parked)

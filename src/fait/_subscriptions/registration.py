@@ -22,7 +22,7 @@ from fait._store.ports.leases import Range, last_ranges
 from fait._store.ports.registrations import RangeKey, Registration, widened
 from fait._store.ports.store import OpeningState, Store
 from fait._store.ports.tables import Table
-from fait._subscriptions.definition_change import definition_changed, differences_of, parts_of
+from fait._subscriptions.definition_change import definition_changed, differences_of, order_keys, parts_of
 from fait._subscriptions.subscription import SubscriptionDefinition
 from fait._telemetry import logger
 
@@ -135,6 +135,20 @@ class Registrar:
             if name not in self._definitions:
                 known = ", ".join(sorted(self._definitions)) or "none"
                 raise UsageError(f"the app {self._app!r} has no subscription {name!r}. Its subscriptions: {known}")
+            await self._check_failed_keys(self._definitions[name])
+
+    async def _check_failed_keys(self, definition: SubscriptionDefinition) -> None:
+        """Refuse another order key while keys of the former one have failed: their events would be passed over."""
+        name = definition.name
+        stored, declared = await order_keys(self._registrations, definition)
+        # fault: failed-keys-lost-by-another-order-key
+        if stored in ("", declared) or not (failures := await self._store.failures.failures(name)):
+            return
+        raise UsageError(
+            f"{name!r} has {len(failures):,} failed keys, such as {failures[0].key!r}, by another order key: {stored}; "
+            f"now {declared}. The new code would pass over their events. Nothing was changed. Let the former code "
+            f"handle or discard them before; see fait parked show {name}"
+        )
 
     async def _check_renamed(self, old: str, new: str) -> None:
         registration = await self._registrations.registration(old)
@@ -193,6 +207,9 @@ class Registrar:
         assert definition.table is not None
         await self._check_not_expired(definition, 0)  # before anything is changed
         await self._record("rebuild", name, changes)
+        if (registration := await self._registrations.registration(name)) is not None and registration.paused:
+            # fault: pause-ended-without-a-record
+            await self._record("resume", name, changes, rebuild=True)
         # fault: rebuilt-without-parts
         await self._registrations.reset(self._registration(definition), definition.table, 0, parts_of(definition))
         await self._check_not_expired(definition, 0)  # again: now the checkpoint prevents further drops

@@ -179,7 +179,7 @@ class SubscriptionRun:
         Errors of fait, and those that the policy names, say all that is to be done without a traceback.
         """
         # fault: named-outage-logged-as-an-error
-        is_expected = isinstance(error, BrokerUnavailable) or self._is_outage(error)
+        is_expected = isinstance(error, BrokerUnavailable) or is_outage(error, self.definition.policy)
         kind = Unavailable if is_expected else type(error)
         # fault: each-attempt-in-an-outage-logged
         level = logging.DEBUG if kind in self._logged else logging.WARNING if is_expected else logging.ERROR
@@ -194,13 +194,6 @@ class SubscriptionRun:
             delay_s, self.definition.name, attempts,
             described.with_traceback() if has_traceback else str(described),
         )  # fmt: skip
-
-    def _is_outage(self, error: Exception) -> bool:
-        """Whether the user has named an error as an outage."""
-        try:
-            return is_outage(error, self.definition.policy)
-        except Exception:  # the function of the policy, which may expect errors of handlers only
-            return False
 
     def end_outage(self, range: RangeKey) -> None:
         """Take note of progress in a range."""
