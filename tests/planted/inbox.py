@@ -174,6 +174,14 @@ FAULTS = [
         COMPETING + "process_that_ends_leaves_its_messages_to_others_and_ranges_are_merged[sqlite]",
     ),
     Mutant(
+        "a late record of a former tenure moves a range of a consumer that is being merged",
+        "_subscriptions/processor_group.py",
+        "consumer-merged-under-the-token-of-a-late-record",
+        "lease = each",
+        "tests/subscriptions/test_range_moves.py::"
+        "test_late_record_of_a_range_of_a_consumer_is_refused_when_the_range_is_merged",
+    ),
+    Mutant(
         "done messages are acknowledged a second later, at a broker that delivers no others before",
         "_delivery/inbox/source.py",
         "done-messages-not-acknowledged-soon",
