@@ -430,7 +430,7 @@ FAULTS = [
         "the backlog of some ranges is shown as that of all",
         "_store/ports/leases.py",
         "backlog-of-some-ranges-shown",
-        "return sum(filter(None, told))",
+        "return sum(filter(None, backlogs))",
         f"{BACKLOG}backlog_is_the_sum_over_the_workers_if_each_tells",
     ),
 ]

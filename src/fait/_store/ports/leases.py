@@ -157,10 +157,10 @@ def backlog_of(subscription: str, ranges: Iterable[Range], workers: Iterable[Reg
     Returns:
         None: a range has no worker, or a worker does not tell.
     """
-    backlogs = {each.worker.id: each.worker.backlogs.get(subscription) for each in workers}
-    told = [backlogs.get(owner) for owner in {each.worker for each in ranges}]
+    by_worker = {each.worker.id: each.worker.backlogs.get(subscription) for each in workers}
+    backlogs = [by_worker.get(owner) for owner in {each.worker for each in ranges}]
     # fault: backlog-of-some-ranges-shown
-    return None if None in told or not told else sum(filter(None, told))
+    return None if None in backlogs or not backlogs else sum(filter(None, backlogs))
 
 
 class Leases(Protocol):
