@@ -7,7 +7,6 @@ from msgspec.structs import replace
 from fait._store.memory.state import MemoryState
 from fait._store.ports.leases import Lease, Range, RegisteredWorker, Worker
 from fait._store.ports.registrations import RangeKey
-from fait._store.ports.unit_of_work import MAX_PENDING
 
 __all__ = ["MemoryLeases"]
 
@@ -74,14 +73,13 @@ class MemoryLeases:
             return None
         return current
 
-    async def release(self, lease: Lease, health: str | None = None) -> None:
+    async def release(self, lease: Lease) -> None:
         if current := self._owned(lease):
-            self._state.change(replace(current, health=current.health if health is None else health))
+            self._state.change(current)
 
-    async def report(self, lease: Lease, health: str) -> bool:
+    async def report(self, lease: Lease, health: str) -> None:
         if current := self._owned(lease):
             self._state.ranges[lease.key] = replace(current, health=health)
-        return current is not None
 
     async def split(self, lease: Lease, middle: int) -> tuple[Lease, Lease] | None:
         current = self._owned(lease)
@@ -92,21 +90,17 @@ class MemoryLeases:
         halves = [self._state.change(each, worker=lease.worker) for each in (replace(current, high=middle), upper)]
         return self._updated(lease, halves[0]), self._updated(lease, halves[1])
 
-    async def merge(self, lower: Lease, upper: Lease, pending: tuple[int, ...] = ()) -> Lease | None:
+    async def merge(self, lower: Lease, upper: Lease) -> Lease | None:
         first, second = self._owned(lower), self._owned(upper)
-        if first is None or second is None or first.worker != second.worker or len(pending) > MAX_PENDING:
+        if first is None or second is None or first.worker != second.worker:
             return None
         are_neighbors = replace(first.key, low=first.high) == second.key
-        if not are_neighbors or first.frontier != second.frontier:
+        is_pending = len({first.position, first.frontier, second.position, second.frontier}) > 1
+        if not are_neighbors or is_pending:
             return None
         self._state.remove(second.key)
-        self._state.pending[first.key] = pending
-        whole = replace(
-            first,
-            high=second.high,
-            position=pending[0] - 1 if pending else first.frontier,
-            fencing_token=max(first.fencing_token, second.fencing_token),
-        )
+        token = max(first.fencing_token, second.fencing_token)
+        whole = replace(first, high=second.high, fencing_token=token)
         older = min(lower, upper, key=attrgetter("revision"))
         return self._updated(older, self._state.change(whole, worker=first.worker))
 

@@ -198,17 +198,17 @@ class Leases(Protocol):
         """
         ...
 
-    async def release(self, lease: Lease, health: str | None = None) -> None:
-        """Free a range and increase its fencing token. If the lease was lost, nothing happens.
+    async def release(self, lease: Lease) -> None:
+        """Free a range and increase its fencing token. If the lease was lost, nothing happens."""
+        ...
+
+    async def report(self, lease: Lease, health: str) -> None:
+        """Store what is wrong with a range, until it is moved. If the lease was lost, nothing happens.
 
         Args:
             lease: the lease.
-            health: what is wrong with the range, as JSON text; None: what was stored before.
+            health: an `Outage` as JSON text.
         """
-        ...
-
-    async def report(self, lease: Lease, health: str) -> bool:
-        """Store what is wrong with a range, as JSON text, without moving it. Returns False if the lease was lost."""
         ...
 
     async def split(self, lease: Lease, middle: int) -> tuple[Lease, Lease] | None:
@@ -225,19 +225,17 @@ class Leases(Protocol):
         """
         ...
 
-    async def merge(self, lower: Lease, upper: Lease, pending: tuple[int, ...] = ()) -> Lease | None:
-        """Join two neighbors of one worker whose frontiers are equal. No record of them may be under way.
+    async def merge(self, lower: Lease, upper: Lease) -> Lease | None:
+        """Join two neighbors of one worker with equal frontiers and no pending positions. No record may be under way.
 
         Args:
             lower: the lease of the lower range.
             upper: the lease of the upper range.
-            pending: positions of the unfinished events of both, in order. Those that are stored may be too many: after
-                a split each half has also those of the other, which may be finished since.
 
         Returns:
             The lease of the whole, with the lower revision and a fencing token above those of both. None if a lease was
-            lost, the frontiers differ, the upper one does not begin where the lower one ends, or `pending` has more
-            than `MAX_PENDING` positions: nothing was changed.
+            lost, the frontiers differ, a position is pending, or the upper one does not begin where the lower one ends:
+            nothing was changed.
         """
         ...
 

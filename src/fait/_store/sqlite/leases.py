@@ -3,14 +3,12 @@
 from datetime import datetime
 from typing import Any
 
-from msgspec import json
 from msgspec.structs import astuple
 
 from fait._clock import Clock
 from fait._store.ports.failures import KeyFailure
 from fait._store.ports.leases import Lease, Range, RegisteredWorker, Worker
 from fait._store.ports.registrations import RangeKey
-from fait._store.ports.unit_of_work import MAX_PENDING
 from fait._store.registration_rows import (
     failure_from_row,
     lease_from_row,
@@ -51,11 +49,11 @@ class SqliteLeases:
 
         return await self._writer.run(job)
 
-    async def release(self, lease: Lease, health: str | None = None) -> None:
-        await self._write("release_range", *_owner(lease), health)
+    async def release(self, lease: Lease) -> None:
+        await self._write("release_range", *_owner(lease))
 
-    async def report(self, lease: Lease, health: str) -> bool:
-        return bool(await self._write("report_health", *_owner(lease), health))
+    async def report(self, lease: Lease, health: str) -> None:
+        await self._write("report_health", *_owner(lease), health)
 
     async def split(self, lease: Lease, middle: int) -> tuple[Lease, Lease] | None:
         def job(connection: SqliteConnection) -> tuple[Lease, Lease] | None:
@@ -67,10 +65,8 @@ class SqliteLeases:
 
         return await self._writer.run(job)
 
-    async def merge(self, lower: Lease, upper: Lease, pending: tuple[int, ...] = ()) -> Lease | None:
-        position = pending[0] - 1 if pending else None
-        neighbor = (upper.key.low, upper.fencing_token)
-        values = (*_owner(lower), *neighbor, position, json.encode(pending).decode())
+    async def merge(self, lower: Lease, upper: Lease) -> Lease | None:
+        values = (*_owner(lower), upper.key.low, upper.fencing_token)
 
         def job(connection: SqliteConnection) -> Lease | None:
             rows = connection.execute(SQL["extend_lower_range"], values).fetchall()
@@ -79,7 +75,7 @@ class SqliteLeases:
             connection.execute(SQL["delete_range"], astuple(upper.key))
             return _updated(connection, min(lower, upper, key=_revision), rows[0])
 
-        return await self._writer.run(job) if len(pending) <= MAX_PENDING else None
+        return await self._writer.run(job)
 
     async def heartbeat(self, worker: Worker) -> list[RangeKey]:
         values = (*worker_to_row(worker), to_timestamp(self._clock.now()))
