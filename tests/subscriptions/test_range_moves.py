@@ -17,6 +17,7 @@ from fait._store.ports.unit_of_work import RangeMove, UnitOfWork
 from fait._subscriptions import processor_group
 from fait._subscriptions.processor import Processor
 from fait._subscriptions.subscription import Outcome, ProcessingContext, SubscriptionDefinition
+from fait.testing.contract.leases import split
 from fait.testing.contract.processors import PositionRecorder, register_recorder, running_group, until
 from fait.testing.contract.store import START, added, new, write
 from fait.testing.contract.turns import let_readers_wait
@@ -372,6 +373,5 @@ async def hold_upper_half(system: fait.System, name: str) -> None:
     epoch_id = system.store.log.identity.epoch_id
     lease = await leases.acquire(range, "idle", registration.definition_hash, epoch_id)
     assert lease is not None
-    halves = await leases.split(lease, SLOTS // 2)
-    assert halves is not None
-    await leases.release(halves[0])
+    lower, _ = await split(system.store, lease, SLOTS // 2)
+    await leases.release(lower)

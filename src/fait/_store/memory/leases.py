@@ -50,20 +50,17 @@ class MemoryLeases:
         if (registration.definition_hash, registration.epoch_id) != (definition_hash, epoch_id):
             return None
         acquired = self._state.change(self._state.ranges[seen.key], worker=worker)
-        lease = Lease(seen.key, worker, 0, 0, registration.revision, registration.handled_types)
-        return self._updated(lease, acquired)
-
-    def _updated(self, lease: Lease, current: Range) -> Lease:
-        """Return a lease for a range as it is now, with its own worker, revision and types."""
-        return replace(
-            lease,
-            key=current.key,
-            fencing_token=current.fencing_token,
-            position=current.position,
-            high=current.high,
-            frontier=current.frontier,
-            pending=self._state.pending[current.key],
-            failures=self._state.failures_of(current),
+        return Lease(
+            acquired.key,
+            worker,
+            acquired.fencing_token,
+            acquired.position,
+            registration.revision,
+            registration.handled_types,
+            high=acquired.high,
+            frontier=acquired.frontier,
+            pending=self._state.pending[acquired.key],
+            failures=self._state.failures_of(acquired),
         )
 
     def _owned(self, lease: Lease) -> Range | None:
@@ -81,28 +78,29 @@ class MemoryLeases:
         if current := self._owned(lease):
             self._state.ranges[lease.key] = replace(current, health=health)
 
-    async def split(self, lease: Lease, middle: int) -> tuple[Lease, Lease] | None:
+    async def split(self, lease: Lease, middle: int) -> bool:
         current = self._owned(lease)
         if current is None or not lease.key.low < middle < current.high:
-            return None
+            return False
         upper = replace(current, key=replace(current.key, low=middle))
         self._state.put(upper, self._state.pending[current.key])
-        halves = [self._state.change(each, worker=lease.worker) for each in (replace(current, high=middle), upper)]
-        return self._updated(lease, halves[0]), self._updated(lease, halves[1])
+        for each in (replace(current, high=middle), upper):
+            self._state.change(each, worker=lease.worker)
+        return True
 
-    async def merge(self, lower: Lease, upper: Lease) -> Lease | None:
+    async def merge(self, lower: Lease, upper: Lease) -> bool:
         first, second = self._owned(lower), self._owned(upper)
         if first is None or second is None or first.worker != second.worker:
-            return None
+            return False
         are_neighbors = replace(first.key, low=first.high) == second.key
         is_pending = len({first.position, first.frontier, second.position, second.frontier}) > 1
         if not are_neighbors or is_pending:
-            return None
+            return False
         self._state.remove(second.key)
         token = max(first.fencing_token, second.fencing_token)
         whole = replace(first, high=second.high, fencing_token=token)
-        older = min(lower, upper, key=attrgetter("revision"))
-        return self._updated(older, self._state.change(whole, worker=first.worker))
+        self._state.change(whole, worker=first.worker)
+        return True
 
     async def heartbeat(self, worker: Worker) -> list[RangeKey]:
         previous = self._workers.get(worker.id) or RegisteredWorker(worker, 0, self._state.clock.now())

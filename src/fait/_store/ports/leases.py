@@ -211,31 +211,33 @@ class Leases(Protocol):
         """
         ...
 
-    async def split(self, lease: Lease, middle: int) -> tuple[Lease, Lease] | None:
+    async def split(self, lease: Lease, middle: int) -> bool:
         """Split a range in two that have its position, frontier and pending positions. No record may be under way.
 
         Args:
             lease: the lease of the range.
             middle: lowest hash of the upper half, above `low` and below `high`.
 
+        Both halves have the same worker, and fencing tokens that were never used. Both have all pending positions: each
+        half ignores those of the other.
+
         Returns:
-            The leases of both halves, of the same worker and revision, with fencing tokens that were never used. Both
-            have all pending positions: each half ignores those of the other. None if the lease was lost, or `middle` is
-            not inside of the range: nothing was changed.
+            False if the lease was lost, or `middle` is not inside of the range: nothing was changed.
         """
         ...
 
-    async def merge(self, lower: Lease, upper: Lease) -> Lease | None:
+    async def merge(self, lower: Lease, upper: Lease) -> bool:
         """Join two neighbors of one worker with equal frontiers and no pending positions. No record may be under way.
+
+        The whole has the same worker, and a fencing token above those of both.
 
         Args:
             lower: the lease of the lower range.
             upper: the lease of the upper range.
 
         Returns:
-            The lease of the whole, with the lower revision and a fencing token above those of both. None if a lease was
-            lost, the frontiers differ, a position is pending, or the upper one does not begin where the lower one ends:
-            nothing was changed.
+            False if a lease was lost, the frontiers differ, a position is pending, or the upper range does not begin
+            where the lower one ends: nothing was changed.
         """
         ...
 

@@ -13,7 +13,6 @@ from fait._store.registration_rows import (
     failure_from_row,
     lease_from_row,
     range_from_row,
-    updated_lease,
     worker_from_row,
     worker_to_row,
 )
@@ -55,25 +54,23 @@ class SqliteLeases:
     async def report(self, lease: Lease, health: str) -> None:
         await self._write("report_health", *_owner(lease), health)
 
-    async def split(self, lease: Lease, middle: int) -> tuple[Lease, Lease] | None:
-        def job(connection: SqliteConnection) -> tuple[Lease, Lease] | None:
-            upper = connection.execute(SQL["insert_upper_half"], (*_owner(lease), middle)).fetchall()
-            if not upper:
-                return None
-            lower = connection.execute(SQL["shrink_to_lower_half"], (*astuple(lease.key), middle)).fetchall()
-            return _updated(connection, lease, lower[0]), _updated(connection, lease, upper[0])
+    async def split(self, lease: Lease, middle: int) -> bool:
+        def job(connection: SqliteConnection) -> bool:
+            if not connection.execute(SQL["insert_upper_half"], (*_owner(lease), middle)).fetchall():
+                return False
+            connection.execute(SQL["shrink_to_lower_half"], (*astuple(lease.key), middle))
+            return True
 
         return await self._writer.run(job)
 
-    async def merge(self, lower: Lease, upper: Lease) -> Lease | None:
+    async def merge(self, lower: Lease, upper: Lease) -> bool:
         values = (*_owner(lower), upper.key.low, upper.fencing_token)
 
-        def job(connection: SqliteConnection) -> Lease | None:
-            rows = connection.execute(SQL["extend_lower_range"], values).fetchall()
-            if not rows:
-                return None
+        def job(connection: SqliteConnection) -> bool:
+            if not connection.execute(SQL["extend_lower_range"], values).fetchall():
+                return False
             connection.execute(SQL["delete_range"], astuple(upper.key))
-            return _updated(connection, min(lower, upper, key=_revision), rows[0])
+            return True
 
         return await self._writer.run(job)
 
@@ -107,17 +104,9 @@ class SqliteLeases:
         return await self._writer.run(lambda connection: connection.execute(SQL[statement], values).fetchall())
 
 
-def _revision(lease: Lease) -> int:
-    return lease.revision
-
-
 def _owner(lease: Lease) -> tuple[Any, ...]:
     """Return the values that identify a range and its owner."""
     return *astuple(lease.key), lease.worker, lease.fencing_token
-
-
-def _updated(connection: SqliteConnection, lease: Lease, row: Any) -> Lease:
-    return updated_lease(lease, row, _failures(connection, lease.key, row))
 
 
 def _failures(connection: SqliteConnection, key: RangeKey, row: Any) -> list[KeyFailure]:
