@@ -4,7 +4,7 @@ There are two hashes, 0 and 1, and an event for each. The rows of the ranges cov
 sent and executed later, also after the range was split, merged or acquired by another worker.
 
 In the design, both halves of a split have its frontier and its pending positions, under the next fencing token. Each
-half ignores the pending positions of the other one. A merge needs equal frontiers; its owner says what is pending, and
+half ignores the pending positions of the other one. A merge needs equal frontiers, and rows without pending positions;
 the token is above those of both. Variants are faulty designs.
 """
 
@@ -20,6 +20,7 @@ Variant = Literal[
     "merge at the lower frontier",
     "merge at the higher frontier",
     "merge keeps all stored pending positions",
+    "merge forgets pending positions",
 ]
 
 
@@ -150,9 +151,14 @@ class _Model(NamedTuple):
         if x is None or y is None or (x.frontier != y.frontier and not ignores_frontier):
             return
         choose = max if self.variant == "merge at the higher frontier" else min
-        pending = frozenset((*self.own(x), *self.own(y)))
-        if self.variant == "merge keeps all stored pending positions":
-            pending = x.pending | y.pending
+        pending = x.pending | y.pending
+        if pending and self.variant not in (
+            "merge keeps all stored pending positions",
+            "merge forgets pending positions",
+        ):
+            return
+        if self.variant == "merge forgets pending positions":
+            pending = frozenset[int]()
         whole = Row(0, 2, place, max(x.token, y.token) + 1, choose(x.frontier, y.frontier), pending)
         after = _with_rows(s, (x, y), (whole,))
         yield f"{place} merges", _with_tenures(after, place, (lower, upper), (self._tenure(whole),))

@@ -174,6 +174,14 @@ FAULTS = [
         COMPETING + "process_that_ends_leaves_its_messages_to_others_and_ranges_are_merged[sqlite]",
     ),
     Mutant(
+        "a late record of a former tenure moves a range of a consumer that is being merged",
+        "_subscriptions/processor_group.py",
+        "consumer-merged-under-the-token-of-a-late-record",
+        "lease = each",
+        "tests/subscriptions/test_range_moves.py::"
+        "test_late_record_of_a_range_of_a_consumer_is_refused_when_the_range_is_merged",
+    ),
+    Mutant(
         "done messages are acknowledged a second later, at a broker that delivers no others before",
         "_delivery/inbox/source.py",
         "done-messages-not-acknowledged-soon",
@@ -366,7 +374,7 @@ FAULTS = [
         "what a consumer remembers is lost when ranges are moved together",
         "_store/postgres/recorder.py",
         "inbox-forgotten-in-a-group",
-        "return not (work.rows or work.statements or work.append or work.failures or work.health)",
+        "return not (work.rows or work.statements or work.append or work.failures)",
         "tests/contract/test_stores.py::TestPostgresPorts::test_work_at_the_same_time_is_remembered_for_each_consumer[18]",
     ),
     Mutant(
@@ -422,7 +430,7 @@ FAULTS = [
         "the backlog of some ranges is shown as that of all",
         "_store/ports/leases.py",
         "backlog-of-some-ranges-shown",
-        "return sum(filter(None, told))",
+        "return sum(filter(None, backlogs))",
         f"{BACKLOG}backlog_is_the_sum_over_the_workers_if_each_tells",
     ),
 ]

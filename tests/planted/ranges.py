@@ -48,6 +48,20 @@ FAULTS = [
         PORTS + "ranges_at_different_frontiers_are_not_merged",
     ),
     Mutant(
+        "ranges are merged although events of them are pending",
+        "_store/sqlite/sql/extend_lower_range.sql",
+        "pending-positions-merged",
+        "",
+        PORTS + "ranges_with_pending_positions_are_not_merged",
+    ),
+    Mutant(
+        "ranges are merged although events of them are pending",
+        "_store/postgres/sql/merge_ranges.sql",
+        "pending-positions-merged-in-postgres",
+        "",
+        "tests/contract/test_stores.py::TestPostgresPorts::test_ranges_with_pending_positions_are_not_merged[18]",
+    ),
+    Mutant(
         "an operator's request changes a key that a worker retries",
         "_store/sqlite/sql/requestable_keys.sql",
         "retried-key-requested",

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
+from msgspec.structs import replace
 
 from fait._store.open import backend_names, open_store
 from fait._store.ports.leases import Lease, Worker
 from fait._store.ports.registrations import SLOTS, RangeKey
 from fait._store.ports.store import Store
 from fait._store.ports.unit_of_work import RangeMove, UnitOfWork
-from fait.testing.contract.leases import NOTES, registration_of
+from fait.testing.contract.leases import NOTES, owned, registration_of, split
 from tests.property.test_log import EXAMPLES
 
 WORKERS = ("a", "b")
@@ -75,6 +76,7 @@ class Ranges:
             (RangeKey(self.name, low=part.low), part.high, part.position, part.frontier, part.worker)
             for part in self.parts
         ]
+        assert {each.health for each in stored} == {""}
 
     async def change(self, change: str, n: int, m: int) -> None:
         """Make a change, of which both numbers choose the details."""
@@ -88,7 +90,7 @@ class Ranges:
             case "merge" if index:
                 await self.merge(self.parts[index - 1], part)
             case "record" if part.lease:
-                pending = tuple(part.frontier + 1 + each for each in range(4) if m >> each & 1)
+                pending = tuple(part.frontier + 1 + each for each in range(4) if m % 2 and m >> each & 1)
                 await self.record(part, part.lease, part.frontier + 4, pending)
             case "release" if part.lease:
                 await self.store.leases.release(part.lease)
@@ -116,28 +118,27 @@ class Ranges:
             self.hold(part, lease)
 
     async def split(self, part: Part, lease: Lease, middle: int) -> None:
-        halves = await self.store.leases.split(lease, middle)
+        halves = await split(self.store, lease, middle)
 
-        assert halves is not None
         self.lose(part)
         upper = Part(middle, part.high, part.frontier, part.pending)
         part.high = middle
         self.parts.insert(self.parts.index(part) + 1, upper)
         for each, half in zip((part, upper), halves, strict=True):
-            self.hold(each, half)
+            self.hold(each, replace(half, pending=each.pending))
 
     async def merge(self, lower: Part, upper: Part) -> None:
         if lower.lease is None or upper.lease is None:
             return
-        pending = tuple(sorted({*lower.pending, *upper.pending}))
-        lease = await self.store.leases.merge(lower.lease, upper.lease, pending)
-
-        assert (lease is not None) == (lower.worker == upper.worker and lower.frontier == upper.frontier)
-        if lease is not None:
+        can_merge = lower.worker == upper.worker and lower.frontier == upper.frontier
+        can_merge = can_merge and not lower.pending and not upper.pending
+        first = lower.lease
+        assert await self.store.leases.merge(first, upper.lease) == can_merge
+        if can_merge:
             self.lose(lower, upper)
-            lower.high, lower.pending = upper.high, pending
+            lower.high = upper.high
             self.parts.remove(upper)
-            self.hold(lower, lease)
+            self.hold(lower, replace(await owned(self.store, first, first.key), pending=()))
 
     async def record(self, part: Part, lease: Lease, frontier: int, pending: tuple[int, ...]) -> None:
         move = RangeMove(lease.key, lease.fencing_token, lease.revision, frontier, pending)
@@ -154,12 +155,12 @@ class Ranges:
         leases = self.store.leases
         move = RangeMove(lease.key, lease.fencing_token, lease.revision, 1_000_000)
         assert await self.store.recorder.record(UnitOfWork(move)) == "refused"
-        assert not await leases.report(lease, "lost")
-        assert await leases.split(lease, (lease.key.low + lease.high) // 2) is None
+        await leases.report(lease, "lost")
+        assert not await leases.split(lease, (lease.key.low + lease.high) // 2)
         for other in [each.lease for each in self.parts if each.lease]:
-            assert await leases.merge(lease, other) is None
-            assert await leases.merge(other, lease) is None
-        await leases.release(lease, "lost")
+            assert not await leases.merge(lease, other)
+            assert not await leases.merge(other, lease)
+        await leases.release(lease)
 
     async def change_registration(self, change: str) -> None:
         registrations, registration = self.store.registrations, registration_of(self.name)

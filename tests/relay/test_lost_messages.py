@@ -72,7 +72,7 @@ async def split(url: str) -> None:
         registration = await system.store.registrations.registration(NAME)
         assert registration is not None
         async with take_over(system.store, registration) as [lease]:
-            assert await system.store.leases.split(lease, SLOTS // 2) is not None
+            assert await system.store.leases.split(lease, SLOTS // 2)
 
 
 async def publish_again(system: fait.System, broker: TestedBroker, buckets: range, position: int) -> None:

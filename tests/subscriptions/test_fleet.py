@@ -11,10 +11,11 @@ from fait._clock import ManualClock
 from fait._store.ports.failures import FailureRequest
 from fait._store.ports.leases import Range, Worker
 from fait._store.ports.registrations import SLOTS
+from fait._subscriptions.fleet import RangePlan
 from fait.testing.contract.processors import until
 from fait.testing.contract.store import START
 from fait.testing.contract.turns import let_readers_wait, turns
-from tests.subscriptions.stepped_clock import SteppedClock
+from tests.subscriptions.stepped_clock import SteppedClock, pass_time_until
 
 pytestmark = pytest.mark.anyio
 
@@ -191,6 +192,58 @@ async def test_worker_without_a_recent_heartbeat_starts_no_call(url: str) -> Non
         await runner._send_heartbeat()
         await system.wait(result, timeout_s=30)
         assert calls == [1, 2]
+
+
+async def test_ranges_of_a_dead_worker_are_acquired_in_the_look_that_finds_it(url: str) -> None:
+    clock, looks = SteppedClock(START), list[str | int]()
+    async with metering([]).open(url, lease_s=LEASE_S, clock=clock) as first:
+        leases, group = first._subscription_runner._leases, first._subscription_runner.groups["calls"]
+        expire, apply = leases.expire, group._apply
+
+        async def note_and_expire(worker: str, heartbeat: int) -> None:
+            looks.append("expire")
+            await expire(worker, heartbeat)
+
+        def note_and_apply(plan: RangePlan) -> None:
+            looks.append(len(plan.acquire))
+            apply(plan)
+
+        async def owns_all() -> bool:
+            return len(group.tokens) == 8
+
+        async with metering([]).open(url, lease_s=LEASE_S, clock=clock) as second:
+            other = second._subscription_runner.groups["calls"]
+
+            async def are_shared() -> bool:
+                return len(group.tokens) == len(other.tokens) == 4
+
+            await pass_time_until(clock, [first, second], are_shared)
+            for each in second._subscription_runner.background_tasks:
+                each.cancel()
+            leases.expire, group._apply = note_and_expire, note_and_apply  # type: ignore[method-assign]
+            await pass_time_until(clock, [first], owns_all)
+
+    assert looks[looks.index("expire") + 1] == 4
+
+
+async def test_failed_read_of_requests_is_not_logged_as_a_failed_heartbeat(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SteppedClock(START)
+    async with metering([]).open("memory:", lease_s=60, clock=clock) as system:
+        runner = system._subscription_runner
+
+        async def requested() -> Any:
+            raise ValueError("a row cannot be decoded")
+
+        monkeypatch.setattr(runner._failures, "requested", requested)
+        clock.advance(seconds=15)
+        await until(lambda: "a row cannot be decoded" in caplog.text)
+
+        assert runner.alive_until == 75
+    assert [each.getMessage().partition(":")[0] for each in caplog.records] == [
+        "failed to read the requests of operators, retrying"
+    ]
 
 
 async def test_time_that_passes_during_a_heartbeat_leads_to_another_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,6 +102,22 @@ async def test_large_events_of_a_failed_key_are_read_page_by_page() -> None:
     assert (first.position, second.position) == (5, 7)
 
 
+@pytest.mark.anyio
+async def test_nothing_is_remembered_of_a_failed_key_that_was_read_to_its_end() -> None:
+    log = MemoryLog(SystemClock())
+    events = [new("t") for _ in range(3)]
+    await added(log, write("a", events))
+    failed_events = FailedEvents(log, by_stream=True)
+    failure = replace(failure_at(event_at(1, "a")), event_id=events[0].id)
+    for next_position, up_to in ((1, 1), (1, 3), (3, 3), (4, 3)):  # with more events in the stream, and without
+        await failed_events.read(failure, Query(), 3, 1)
+        assert failed_events._starts == {"a": (0, 0)}
+        page = await failed_events.read(replace(failure, next_position=next_position), Query(), up_to, 3)
+
+        assert page.position == up_to
+        assert failed_events._starts == {}
+
+
 def test_unfinished_event_of_a_former_owner_is_recorded_when_it_is_finished_before_its_record() -> None:
     lane = RangeLane(lease_of([1]), lambda event: event.stream, 1)
     lane.take([event_at(1, "a")], 1)

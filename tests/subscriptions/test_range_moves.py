@@ -11,11 +11,13 @@ import fait
 from fait._events.append import PAGE_SIZE
 from fait._events.envelope import RecordedEvent
 from fait._store.open import open_store
-from fait._store.ports.leases import Worker
+from fait._store.ports.leases import Range, Worker
 from fait._store.ports.registrations import SLOTS, RangeKey, slot_of
 from fait._store.ports.unit_of_work import RangeMove, UnitOfWork
 from fait._subscriptions import processor_group
+from fait._subscriptions.processor import Processor
 from fait._subscriptions.subscription import Outcome, ProcessingContext, SubscriptionDefinition
+from fait.testing.contract.leases import split
 from fait.testing.contract.processors import PositionRecorder, register_recorder, running_group, until
 from fait.testing.contract.store import START, added, new, write
 from fait.testing.contract.turns import let_readers_wait
@@ -143,6 +145,75 @@ async def test_key_that_has_failed_does_not_delay_a_merge() -> None:
 
     await store.close()
     assert lease is not None
+
+
+async def test_ranges_are_stopped_for_a_merge_before_they_can_read_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, turns = await open_store("memory:"), list[str]()
+    await register_recorder(store)
+    async with running_group(PositionRecorder(), store) as group:
+        lower, upper = await split_range_of(group)
+        stop = Processor.stop
+
+        def note_and_stop(processor: Processor, **options: Any) -> None:
+            turns.append("stop")
+            stop(processor, **options)
+
+        monkeypatch.setattr(Processor, "stop", note_and_stop)
+        group._move(group._merge(lower, upper), lower.key, upper.key)
+        asyncio.get_running_loop().call_soon(turns.append, "next task")
+        await until(lambda: not group._moves)
+
+        assert turns == ["stop", "stop", "next task"]
+        assert len(await store.leases.ranges()) == 1
+        monkeypatch.undo()
+    await store.close()
+
+
+class AnyOrder(PositionRecorder):
+    """A recorder whose ranges are merged as those of a consumer without order."""
+
+    definition = SubscriptionDefinition("recorder", "reactor", ("wanted",), order_key="any")
+
+
+async def test_late_record_of_a_range_of_a_consumer_is_refused_when_the_range_is_merged() -> None:
+    store, late, results, recorder = await open_store("memory:"), list[UnitOfWork](), list[Any](), AnyOrder()
+    await register_recorder(store)
+    record, merge = store.recorder.record, store.leases.merge
+
+    async def lose(work: UnitOfWork) -> Any:
+        store.recorder.record = record  # type: ignore[method-assign]
+        late.append(work)
+        raise fait.StoreUnavailable("the connection was lost", outcome="unknown")
+
+    async def record_late_and_merge(*leases: Any) -> Any:
+        results.append(await record(late[0]))
+        return await merge(*leases)
+
+    async with running_group(recorder, store) as group:
+        lower, upper = await split_range_of(group)
+        recorder.resume.clear()
+        store.recorder.record = lose  # type: ignore[method-assign]
+        store.leases.merge = record_late_and_merge  # type: ignore[method-assign]
+        await added(store.log, write("a", [new("wanted")]))
+        await until(lambda: any(each.work and each.work._jobs for each in group._processors.values()))
+        group._move(group._merge(lower, upper), lower.key, upper.key)
+        await let_readers_wait(store.log)
+        recorder.resume.set()
+        await until(lambda: not group._moves)
+
+        assert results == ["refused"]
+        assert len(await store.leases.ranges()) == 1
+    await store.close()
+
+
+async def split_range_of(group: processor_group.ProcessorGroup) -> list[Range]:
+    """Let a group split its only range. Returns both halves when it works on them, and has read all events."""
+    await until(lambda: group.state == "live")
+    leases = group.run.store.leases
+    [whole] = await leases.ranges()
+    group._move(group._split(whole), whole.key)
+    await until(lambda: len(group.tokens) == 2 and group.state == "live")
+    return await leases.ranges()
 
 
 async def test_worker_asks_rarely_for_the_ranges_of_a_paused_subscription(url: str) -> None:
@@ -302,6 +373,5 @@ async def hold_upper_half(system: fait.System, name: str) -> None:
     epoch_id = system.store.log.identity.epoch_id
     lease = await leases.acquire(range, "idle", registration.definition_hash, epoch_id)
     assert lease is not None
-    halves = await leases.split(lease, SLOTS // 2)
-    assert halves is not None
-    await leases.release(halves[0])
+    lower, _ = await split(system.store, lease, SLOTS // 2)
+    await leases.release(lower)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 import attrs
@@ -23,6 +23,7 @@ from fait._subscriptions.read_model import ReadModelDefinition, definition_of
 from fait.testing.contract.leases import range_of
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
+Short = Annotated[str, msgspec.Meta(max_length=9)]
 
 
 class Color(Enum):
@@ -414,6 +415,8 @@ def test_valid_declaration_is_accepted() -> None:
         ({"keywords": {"key": None}}, "has no key"),
         ({"keywords": {"key": "nothing"}}, "has no column 'nothing' for its key"),
         ({"keywords": {"key": "price"}, "fields": {"price": Decimal}}, "must be a str, int, UUID or date"),
+        ({"keywords": {"key": "color"}, "fields": {"color": Color}}, "Derive Color from StrEnum or IntEnum"),
+        ({"keywords": {"key": "color"}, "fields": {"color": Literal[Color.RED]}}, "Derive Color from StrEnum"),
         ({"keywords": {"key": "maybe"}, "fields": {"maybe": str | None}}, "and not None"),
         ({"keywords": {"table": 'x"; DROP TABLE y'}}, "invalid table name"),
         ({"keywords": {"table": "fait_events"}}, "must not start with a digit, fait_"),
@@ -431,6 +434,22 @@ def test_valid_declaration_is_accepted() -> None:
 def test_invalid_declaration_raises_declaration_error(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(fait.DeclarationError, match=message):
         declared(**changes)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "kind", "nullable"),
+    [
+        (Short, "text", False),
+        (Short | None, "text", True),
+        (Annotated[Short | None, "optional"], "text", True),
+        (Annotated[Literal[1, 2], "small"] | None, "integer", True),
+        (Annotated[Color, "color"] | None, "text", True),
+        (Short | int, "json", False),
+    ],
+)
+def test_annotated_column_has_the_kind_of_its_type(annotation: Any, kind: str, nullable: bool) -> None:
+    column = declared(fields={"id": str, "value": annotation}).table.columns[1]
+    assert (column.kind, column.nullable) == (kind, nullable)
 
 
 @pytest.mark.parametrize(

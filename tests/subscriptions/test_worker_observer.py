@@ -32,7 +32,7 @@ def test_worker_is_expired_when_its_heartbeat_has_stood_still() -> None:
     assert names(observer.expired([registered("you", 2, "mail")], [], 110.0)) == ["you"]
 
 
-def test_worker_that_returns_is_observed_anew() -> None:
+def test_worker_that_returns_is_observed_from_its_return_on() -> None:
     observer = WorkerObserver("me", frozenset({"mail"}), LEASE_S)
     observer.expired([registered("you", 1, "mail")], [], 100.0)
     observer.expired([], [], 101.0)

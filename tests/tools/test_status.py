@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,7 +18,7 @@ import pytest
 
 import fait
 from fait._store.open import open_store
-from fait._store.ports.leases import Worker
+from fait._store.ports.leases import RegisteredWorker, Worker
 from fait._tools.cli.status import ProgressHistory, _look
 from tests.relay.published import MemoryUnderTest, Noted, relay_app, until
 from tests.tools.parked_shop import Paid, park, publish, shop_of, stop
@@ -55,6 +56,19 @@ def test_status_without_a_worker_shows_lag_in_positions_and_seconds(run: Run, ur
     assert (idle["state"], idle["lag"], idle["lag_s"]) == ("idle", 0, 0.0)
     assert (lagging["subscription"], lagging["kind"], lagging["owners"]) == ("invoice", "reactor", [])
     assert (lagging["state"], lagging["lag"] >= 2, 0 < lagging["lag_s"] < 30) == ("no worker", True, True)
+
+
+def test_age_of_a_heartbeat_begins_when_it_is_first_seen_and_former_ones_are_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    history, started_at = ProgressHistory(), datetime(2026, 1, 1, tzinfo=UTC)
+    ages = list[float]()
+    for now, heartbeat in enumerate([1, 1, 2, 2, 2, 3]):
+        monkeypatch.setattr(time, "monotonic", lambda now=now: 100.0 + now)
+        ages.append(history.silent_s(RegisteredWorker(Worker("w"), heartbeat, started_at)))
+
+    assert ages == [0, 1, 0, 1, 2, 0]
+    assert len(history._heartbeats) == 1
 
 
 def test_lag_of_a_consumer_is_unknown(run: Run, url: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
-from msgspec.structs import astuple, fields, replace
+from msgspec.structs import astuple, fields
 
 from fait._store.ports.failures import KeyFailure
 from fait._store.ports.leases import Lease, Range, RegisteredWorker, Worker
@@ -18,7 +18,6 @@ __all__ = [
     "to_row",
     "types_from_json",
     "types_to_json",
-    "updated_lease",
     "worker_from_row",
     "worker_to_row",
 ]
@@ -50,26 +49,24 @@ def range_from_row(row: Any) -> Range:
 
 
 def lease_from_row(key: RangeKey, worker: str, row: Any, failures: Sequence[KeyFailure]) -> Lease:
-    """Return the lease of a range from a row: the columns of `updated_lease`, then revision and handled types."""
-    *columns, revision, types = row
-    return updated_lease(Lease(key, worker, 0, 0, revision, types_from_json(types)), columns, failures)
-
-
-def updated_lease(lease: Lease, row: Any, failures: Sequence[KeyFailure]) -> Lease:
-    """Return a lease for a range as it is now, with its own worker, revision and types.
+    """Return the lease of a range.
 
     Args:
-        lease: the lease.
-        row: low, high, fencing token, position, frontier and pending positions of the range.
+        key: identifies the range.
+        worker: id of its worker.
+        row: low, high, fencing token, position, frontier and pending positions of the range, then revision and handled
+            types.
         failures: the failures of the keys of the range.
     """
-    low, high, fencing_token, position, frontier, pending = row
-    return replace(
-        lease,
-        key=replace(lease.key, low=low),
+    _, high, fencing_token, position, frontier, pending, revision, types = row
+    return Lease(
+        key,
+        worker,
+        fencing_token,
+        position,
+        revision,
+        types_from_json(types),
         high=high,
-        fencing_token=fencing_token,
-        position=position,
         frontier=frontier,
         pending=_POSITIONS.decode(pending),
         failures=tuple(failures),

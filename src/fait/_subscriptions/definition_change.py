@@ -1,4 +1,4 @@
-"""What a process says about a subscription whose stored definition is not its own: the error, with what differs."""
+"""The error of a process whose definition of a subscription differs from the stored one, with the differences."""
 
 from fait._errors import DefinitionChanged, ReadModelChanged
 from fait._store.ports.registrations import Registrations

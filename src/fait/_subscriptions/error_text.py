@@ -1,4 +1,4 @@
-"""What is stored, logged and shown of an error: its type, text, place and traceback, bounded and without secrets.
+"""The part of an error that is stored, logged and shown: type, text, place and traceback, bounded and without secrets.
 
 The text of an error can contain anything, such as a header of a request or a row of a customer. What looks like a
 secret is masked. A policy with `messages="hide"` keeps no text at all.
@@ -14,7 +14,7 @@ from msgspec import Struct
 __all__ = ["ErrorText", "Messages", "describe_error", "name_of_type", "without_secrets"]
 
 Messages = Literal["mask", "hide"]
-"""What is kept of the text of an error: all but what looks like a secret, or nothing."""
+"""Which part of the text of an error is kept: all but what looks like a secret, or nothing."""
 
 MAX_ERROR_TYPE_CHARS: Final = 200
 MAX_ERROR_CHARS: Final = 1 << 10
@@ -72,7 +72,7 @@ _LIBRARY: Final = traceback.__file__.removesuffix("traceback.py")
 
 
 class ErrorText(Struct, frozen=True):
-    """What is kept of an error.
+    """The part of an error that is kept.
 
     Attributes:
         type: name of its type, with the module.

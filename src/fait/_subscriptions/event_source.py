@@ -21,7 +21,7 @@ __all__ = ["EventSource", "InboxProgress", "LogSource", "OpenSource"]
 
 
 class InboxProgress(Protocol):
-    """What a consumer remembers with each record."""
+    """The memory of a consumer, which changes with each record."""
 
     def changes(self, move: RangeMove, finished: Collection[int], failures: Sequence[FailureChange]) -> InboxChanges:
         """Return what is to be remembered with a move of the range.
@@ -43,7 +43,7 @@ class EventSource(Protocol):
 
     @property
     def progress(self) -> InboxProgress | None:
-        """What is remembered with each record; None: nothing but the move of the range."""
+        """The memory of a consumer, for its records; None: they have nothing but the move of the range."""
         ...
 
     @property

@@ -36,7 +36,8 @@ class FailedEvents:
     def __init__(self, log: Log, *, by_stream: bool) -> None:
         self._log = log
         self._by_stream = by_stream
-        self._starts: dict[str, tuple[int, int]] = {}  # position and version before the events that were read last
+        # Position and version before the events that were read last, of each key of which more are left.
+        self._starts: dict[str, tuple[int, int]] = {}
 
     async def read(self, failure: KeyFailure, query: Query, up_to: int, limit: int) -> FailedPage:
         """Return events from the failure's position up to another one.
@@ -48,6 +49,7 @@ class FailedEvents:
             limit: maximum number of events.
         """
         if failure.next_position > up_to:
+            self._starts.pop(failure.key, None)
             return FailedPage((), up_to)
         if self._by_stream:
             return await self._of_stream(failure, query, up_to, limit)
@@ -56,21 +58,24 @@ class FailedEvents:
 
     async def _of_stream(self, failure: KeyFailure, query: Query, up_to: int, limit: int) -> FailedPage:
         types, version = frozenset(query.types), await self._version_before(failure)
-        found, more, size = list[RecordedEvent](), True, limit + 1
-        while more and not found:
+        events, more, size = list[RecordedEvent](), True, limit + 1
+        while more and not events:
             page, more = await self._log.read_stream(
                 failure.key, after=version, until=Until(position=up_to), limit=size
             )
             for event in page:
                 version = event.version
                 if event.position >= failure.next_position and (not types or event.type in types):
-                    found.append(event)
+                    events.append(event)
             size = min(2 * size, PAGE_SIZE)
-        if found:
-            self._starts[failure.key] = found[0].position - 1, found[0].version - 1
         # fault: rest-of-failed-key-forgotten
-        is_rest = not more and len(found) <= limit
-        return FailedPage(found[:limit], up_to if is_rest else found[:limit][-1].position)
+        is_rest = not more and len(events) <= limit
+        position = up_to if is_rest else events[:limit][-1].position
+        if position < up_to:
+            self._starts[failure.key] = events[0].position - 1, events[0].version - 1
+        else:  # the key may be handed back
+            self._starts.pop(failure.key, None)
+        return FailedPage(events[:limit], position)
 
     async def _version_before(self, failure: KeyFailure) -> int:
         """Return a version of the stream before the failure's position."""

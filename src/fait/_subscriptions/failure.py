@@ -1,4 +1,4 @@
-"""What happens when an event cannot be handled: retries with exponential back-off and jitter, then parking."""
+"""The treatment of an event that cannot be handled: retries with exponential back-off and jitter, then parking."""
 
 import asyncio
 from collections.abc import Callable
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 FailureAction = Literal["retry", "park", "stop", "skip"]
-"""What follows a failure of an event."""
+"""The action that follows a failure of an event."""
 
 MAX_PARKED_KEYS: Final = 100
 """Number of parked keys at which a subscription is paused: not some events are wrong, but probably the handler."""
@@ -42,7 +42,7 @@ Outages = tuple[type[BaseException], ...] | Callable[[BaseException], bool]
 
 
 class FailurePolicy(Struct, frozen=True):
-    """What a subscription does with an event that it failed to handle.
+    """The treatment of an event that a subscription failed to handle.
 
     It is the `on_failure` of a handler, a consumer, a relay or a read model. The event is handled again after a delay.
     The upper bound of the delay doubles with each consecutive failure, and the delay is chosen at random between half

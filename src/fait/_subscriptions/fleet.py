@@ -1,4 +1,4 @@
-"""Who works on which ranges: the decisions of one worker about a subscription, from what all workers can read.
+"""The shares of the workers in the ranges of a subscription: one worker's decisions, from rows that all can read.
 
 Every worker decides for itself, from the same rows. A decision from an older look costs a moment, never safety: a range
 changes only under its fencing token.
@@ -32,7 +32,7 @@ MERGE_DELAY: Final = 12
 
 
 class RangePlan(Struct, frozen=True):
-    """What a worker does about a subscription.
+    """The changes that a worker makes to the ranges of a subscription.
 
     Attributes:
         acquire: free ranges to acquire.

@@ -80,7 +80,7 @@ async def call_each(
 class HandlerThread:
     """The thread of a handler that is not a coroutine function. It is shared with no other handler.
 
-    A call that has passed its timeout keeps the thread until it returns. The handler is not called again before that.
+    A call that has passed its timeout keeps the thread until it returns. No other call runs in this thread before that.
 
     Attributes:
         name: name of the thread.
@@ -188,9 +188,8 @@ class _HandlerBatch:
 
     def _cause(self) -> AbstractContextManager[Origin]:
         envelope = self._calls[self.handled].envelope
-        stored_id = envelope.id.partition("/")[
-            0
-        ]  # the results of a split have numbered ids, which the log does not know
+        # The results of a split have numbered ids, which the log does not know.
+        stored_id = envelope.id.partition("/")[0]
         # fault: result-of-split-is-the-cause
         return caused_by(correlation_id=envelope.metadata.correlation_id or stored_id, causation_id=stored_id)
 

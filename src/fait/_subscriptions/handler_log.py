@@ -50,7 +50,7 @@ _Append = tuple[Sequence[StreamWrite], AppendCondition | None]
 
 
 class HandlerBuffer:
-    """What the handlers of one attempt at a batch have appended, in the order of their calls.
+    """The events that the handlers of one attempt at a batch have appended, in the order of their calls.
 
     Positions of buffered events and of reads that include them are numbers of one sequence. So a buffered event is part
     of a read exactly if its position is lower.

@@ -25,7 +25,7 @@ _TOKEN_CHARS: Final = 32
 
 
 class TokenContent(NamedTuple):
-    """What a token says of a write.
+    """The content of a token: the facts about a write.
 
     Attributes:
         position: position of its last event.

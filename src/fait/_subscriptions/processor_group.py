@@ -20,7 +20,6 @@ from fait._store.position_signal import PositionSignal
 from fait._subscriptions.error_text import describe_error
 from fait._subscriptions.event_source import OpenSource
 from fait._subscriptions.fleet import RANGES_PER_WORKER, RangePlan, WorkerCounts, plan_ranges
-from fait._subscriptions.lane import RangeLane
 from fait._subscriptions.processor import Processor
 from fait._subscriptions.subscription import Subscription, SubscriptionDefinition
 from fait._subscriptions.subscription_run import SubscriptionRun
@@ -90,7 +89,7 @@ class ProcessorGroup:
         self._counts = WorkerCounts(lease_s)
         self._processors: dict[RangeKey, Processor] = {}
         self._tasks: dict[RangeKey, asyncio.Task[None]] = {}
-        self._moves = set[asyncio.Task[None]]()
+        self._moves = set[asyncio.Task[Any]]()
         self._moving = set[RangeKey]()
         self._stop: Literal["", "stopping", "stopped"] = ""
 
@@ -161,8 +160,9 @@ class ProcessorGroup:
     @property
     def backlog(self) -> int | None:
         """Number of messages of a broker that are not handled, of this process's ranges; None: not known."""
-        told = [each.work.source.backlog if each.work else None for each in self._processors.values() if each.lease]
-        return None if None in told or not told else sum(filter(None, told))
+        owners = [each for each in self._processors.values() if each.lease]
+        backlogs = [each.work.source.backlog if each.work else None for each in owners]
+        return None if None in backlogs or not backlogs else sum(filter(None, backlogs))
 
     def _report(self) -> None:
         """Take over how far the processors have come."""
@@ -248,7 +248,7 @@ class ProcessorGroup:
     def _apply(self, plan: RangePlan) -> None:
         for key in plan.release:
             if self._is_free_to_move(key):
-                self._move(self._release(key), key)
+                self._move(self._drain(key, keep_lease=False), key)
         for each in plan.split:
             if self._is_free_to_move(each.key):
                 self._move(self._split(each), each.key)
@@ -295,21 +295,18 @@ class ProcessorGroup:
 
     # Changes of ranges
 
-    def _move(self, change: Coroutine[Any, Any, None], *keys: RangeKey) -> None:
+    def _move(self, change: Coroutine[Any, Any, Any], *keys: RangeKey) -> None:
         self._moving.update(keys)
         task = asyncio.create_task(change, name=f"fait-move-{self.name}")
         self._moves.add(task)
         task.add_done_callback(lambda task: self._end_move(task, keys))
 
-    def _end_move(self, task: "asyncio.Task[None]", keys: Collection[RangeKey]) -> None:
+    def _end_move(self, task: "asyncio.Task[Any]", keys: Collection[RangeKey]) -> None:
         self._moves.discard(task)
         self._moving.difference_update(keys)
         self.changed.set()
         if not task.cancelled() and (error := task.exception()) is not None:  # the next look finds what was changed
             logger.info("failed to move ranges: subscription=%s error=%r", self.name, error)
-
-    async def _release(self, key: RangeKey) -> None:
-        await self._drain(key, keep_lease=False)
 
     async def _split(self, range: Range) -> None:
         lease = await self._drain(range.key)
@@ -320,27 +317,50 @@ class ProcessorGroup:
         processors = [self._processors.get(each.key) for each in (lower, upper)]
         lanes = [each.work.lane for each in processors if each and each.work]
         at = None if self.definition.is_received else max((each.cursor for each in lanes), default=0)
-        leases = await asyncio.gather(self._drain(lower.key, at=at), self._drain(upper.key, at=at))
-        if leases[0] is not None and leases[1] is not None and not self._stop:
-            # fault: received-ranges-not-aligned
-            if self.definition.is_received:
-                await self._align(lanes)
+        # Both are stopped before either can read on: a range that has read past the position cannot be merged there.
+        drained = await asyncio.gather(self._drain(lower.key, at=at), self._drain(upper.key, at=at))
+        leases = [each for each in drained if each is not None]
+        # fault: received-ranges-not-aligned
+        if self.definition.is_received:
+            leases = await self._align(leases)
+        if len(leases) == len(drained) and not self._stop:
             await self.run.store.leases.merge(leases[0], leases[1])
 
-    async def _align(self, lanes: Sequence[RangeLane]) -> None:
-        """Give ranges the same frontier. What they have not finished is delivered again, with new numbers."""
-        frontier = max(each.frontier for each in lanes)
-        for each in lanes:
-            lease = each.lease
-            move = RangeMove(lease.key, lease.fencing_token, lease.revision, frontier)
-            await self.run.store.recorder.record(UnitOfWork(move))
+    async def _align(self, leases: Sequence[Lease]) -> list[Lease]:
+        """Acquire ranges again, and give them the same frontier. Returns their leases.
 
-    async def _drain(self, key: RangeKey, *, keep_lease: bool = True, at: int | None = None) -> Lease | None:
-        """Let a processor end. Returns its lease, if all events that it has taken up are finished."""
+        What they have not finished is delivered again, with new numbers. A record of their processors may be under way,
+        with an unknown outcome: it must have an old fencing token, and the frontier is that in the store.
+        """
+        store, definition_hash = self.run.store, self.definition.definition_hash
+        epoch_id, aligned = store.log.identity.epoch_id, list[Lease]()
+        for each in leases:
+            seen = Range(each.key, each.position, each.worker, each.fencing_token, None)
+            # fault: consumer-merged-under-the-token-of-a-late-record
+            lease = await store.leases.acquire(seen, each.worker, definition_hash, epoch_id)
+            if lease is not None:
+                aligned.append(lease)
+        frontier = max((each.frontier for each in aligned), default=0)
+        for each in aligned:
+            move = RangeMove(each.key, each.fencing_token, each.revision, frontier)
+            await store.recorder.record(UnitOfWork(move))
+        return aligned
+
+    def _drain(
+        self, key: RangeKey, *, keep_lease: bool = True, at: int | None = None
+    ) -> Coroutine[Any, Any, Lease | None]:
+        """Tell a processor to stop, in this turn of the event loop. The result waits for its end; see `_drained`."""
         processor, task = self._processors.get(key), self._tasks.get(key)
+        if processor is not None:
+            processor.stop(keep_lease=keep_lease, at=at)
+        return self._drained(processor, task, keep_lease=keep_lease, at=at)
+
+    async def _drained(
+        self, processor: Processor | None, task: "asyncio.Task[None] | None", *, keep_lease: bool, at: int | None
+    ) -> Lease | None:
+        """Wait until a processor has ended. Returns its lease, if all events that it has taken up are finished."""
         if processor is None or task is None:  # it has ended since, as its lease was lost
             return None
-        processor.stop(keep_lease=keep_lease, at=at)
         # fault: long-call-canceled-by-split
         await asyncio.wait([task], timeout=None if keep_lease else DRAIN_TIMEOUT_S)
         if not task.done():

@@ -146,7 +146,7 @@ class Context(Client):
         envelope: the handled event with its position, stream and metadata.
         schema_version: the schema version that the handled event is stored with, although the event was upcast. After a
             split, or an upcaster that takes the envelope, that of the class.
-        attempt: 1 for the first attempt, one more after each failure in this process.
+        attempt: 1 for the first attempt, one more after each failure, in any process.
     """
 
     def __init__(self, log: HandlerLog, client: Client, envelope: Envelope[Any], attempt: int) -> None:
@@ -177,9 +177,8 @@ class Context(Client):
         """Add a SQL statement to the transaction that moves the checkpoint past this event.
 
         The statement runs after the handler has returned, before events of the handler are stored, and takes effect
-        exactly once. If it fails, the event is
-        handled again, as after an exception of the handler. The tables that it uses must exist: create them in a
-        migration of the application. The `memory:` store runs no SQL.
+        exactly once. If it fails, the event is handled again, as after an exception of the handler. The tables that it
+        uses must exist: create them in a migration of the application. The `memory:` store runs no SQL.
 
         Args:
             sql: a single statement, with the placeholders $1, $2 and so on. It must not control the transaction, change

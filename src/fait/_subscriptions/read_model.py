@@ -413,6 +413,13 @@ class ReadModelDefinition:
                     f"read model {self.cls.__qualname__}: column {name!r} cannot be stored: {cls.__qualname__} "
                     f"instances with equal fields do not compare equal. Remove eq=False from {cls.__qualname__}."
                 )
+        key, _ = _stored_type(types.get(self.key))
+        if isinstance(key, type) and issubclass(key, Enum) and not issubclass(key, str | int):
+            raise DeclarationError(
+                f"read model {self.cls.__qualname__}: the key {self.key!r} cannot be a {key.__qualname__}, because its "
+                f"members are not equal to the values that are stored. Derive {key.__qualname__} from StrEnum or "
+                "IntEnum, or use a str or int."
+            )
 
     def _check(self, columns: tuple[Column, ...]) -> None:
         where, by_name = f"read model {self.cls.__qualname__}", {column.name: column for column in columns}
@@ -467,9 +474,7 @@ def definition_of(cls: type[ReadModel]) -> ReadModelDefinition:
 
 def _column_type(name: str, annotation: Any) -> tuple[ColumnKind, bool, Convert | None, Convert | None]:
     """Return the kind of a column, whether it is nullable, and the conversions of values to and from the column."""
-    bare, nullable = _without_none(annotation)
-    if typing.get_origin(bare) is Literal:
-        bare = _only_type(typing.get_args(bare)) or bare
+    bare, nullable = _stored_type(annotation)
     if isinstance(bare, type) and issubclass(bare, Enum):
         kind = _KINDS.get(_only_type(member.value for member in bare) or NoneType)
         if kind in ("text", "integer"):
@@ -529,14 +534,21 @@ def _only_type(values: Iterable[Any]) -> type | None:
     return types[0] if len(types) == 1 else None
 
 
-def _without_none(annotation: Any) -> tuple[Any, bool]:
-    if typing.get_origin(annotation) is typing.Annotated:
-        annotation = typing.get_args(annotation)[0]
-    if typing.get_origin(annotation) in (typing.Union, UnionType):
-        parts = [part for part in typing.get_args(annotation) if part is not NoneType]
-        nullable = len(parts) < len(typing.get_args(annotation))
-        return (parts[0] if len(parts) == 1 else typing.Union[tuple(parts)]), nullable  # noqa: UP007
-    return annotation, False
+def _stored_type(annotation: Any) -> tuple[Any, bool]:
+    """Return the type of the values other than None, for `Literal` that of its members, and whether None is allowed."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _stored_type(arguments[0])
+    if origin is Literal:
+        return _only_type(arguments) or annotation, False
+    if origin not in (typing.Union, UnionType):
+        return annotation, False
+    parts = [part for part in arguments if part is not NoneType]
+    nullable = len(parts) < len(arguments)
+    if len(parts) > 1:
+        return typing.Union[tuple(parts)], nullable  # noqa: UP007
+    bare, part_is_nullable = _stored_type(parts[0])
+    return bare, nullable or part_is_nullable
 
 
 def _snake_case(name: str) -> str:

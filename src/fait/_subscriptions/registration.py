@@ -30,7 +30,7 @@ __all__ = ["Registrar", "RegistrationChanges"]
 
 
 class RegistrationChanges(Struct, frozen=True):
-    """What `App.open` changes in a store before it registers subscriptions.
+    """The changes that `App.open` makes in a store before it registers subscriptions.
 
     Attributes:
         renamed: old names of subscriptions and their new names.

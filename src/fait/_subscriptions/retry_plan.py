@@ -1,4 +1,4 @@
-"""What follows when an event of a key has failed: the key is retried later or parked, or the subscription is paused."""
+"""The steps after the failure of an event: its key is retried later or parked, or the subscription is paused."""
 
 import logging
 from collections.abc import Mapping

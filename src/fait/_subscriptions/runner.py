@@ -173,7 +173,7 @@ class Runner:
             )  # fmt: skip
 
     async def _heartbeat(self) -> None:
-        failures = 0
+        failures = unread = 0
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(HEARTBEAT_SHARE * self._lease_s):
@@ -183,13 +183,17 @@ class Runner:
                 self._version = self._version or await asyncio.to_thread(_version_of_fait)
                 # fault: time-that-passes-during-a-heartbeat-forgotten
                 await self._send_heartbeat()
-                requested = await self._failures.requested()
-                for group in self.groups.values():
-                    group.accept_requests(requested)
                 failures = 0
             except Exception as error:  # without further heartbeats this process would lose all its leases
                 failures += 1
                 self._log_failure("heartbeat failed", failures, error)
+                continue
+            try:
+                await self._accept_requests()
+                unread = 0
+            except Exception as error:
+                unread += 1
+                self._log_failure("failed to read the requests of operators", unread, error)
 
     async def _send_heartbeat(self) -> None:
         begun_at = self._clock.monotonic()
@@ -197,6 +201,11 @@ class Runner:
         self.alive_until = begun_at + self._lease_s
         for group in self.groups.values():
             group.confirm_leases(owned, begun_at)
+
+    async def _accept_requests(self) -> None:
+        requested = await self._failures.requested()
+        for group in self.groups.values():
+            group.accept_requests(requested)
 
     async def _look_repeatedly(self) -> None:
         failures = 0
@@ -237,7 +246,7 @@ class Runner:
         if expired := self._observer.expired(workers, all_ranges, self._clock.monotonic()):
             for each in expired:
                 await self._leases.expire(each.worker.id, each.heartbeat)
-            all_ranges = await self._leases.ranges()
+            workers, all_ranges = await self._leases.workers(), await self._leases.ranges()
         ranges = defaultdict[str, list[Range]](list)
         for each in all_ranges:
             ranges[each.key.subscription].append(each)

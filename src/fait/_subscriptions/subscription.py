@@ -1,4 +1,4 @@
-"""What a processor runs: `Subscription`, which turns events into an `Outcome`, and its definition as data.
+"""The work of a processor: a `Subscription` turns events into an `Outcome`. Its definition is data.
 
 A subscription only handles events. It records nothing, retries nothing and owns no lease: that is the processor's work.
 """
@@ -151,7 +151,7 @@ class Outcome(Struct, frozen=True):
 
 
 class Tenure(Protocol):
-    """What a subscription may know of the work under one lease, of which its calls are a part."""
+    """The view that a subscription has of the work under one lease, of which its calls are a part."""
 
     @property
     def lease(self) -> Lease:
@@ -174,7 +174,7 @@ class Tenure(Protocol):
 
 
 class ProcessingContext(Protocol):
-    """What a subscription may know of the processor that calls it."""
+    """The view that a subscription has of the processor that calls it."""
 
     @property
     def attempt(self) -> int:
@@ -244,6 +244,6 @@ class Subscription(Protocol):
             The outcome. At least one event is finished, or there is an error.
 
         Raises:
-            Exception: no event is finished. Several events are then handled one by one.
+            Exception: no event is finished. The next call gets half as many events, down to one.
         """
         ...

@@ -7,7 +7,6 @@ from msgspec.structs import replace
 from fait._store.memory.state import MemoryState
 from fait._store.ports.leases import Lease, Range, RegisteredWorker, Worker
 from fait._store.ports.registrations import RangeKey
-from fait._store.ports.unit_of_work import MAX_PENDING
 
 __all__ = ["MemoryLeases"]
 
@@ -51,20 +50,17 @@ class MemoryLeases:
         if (registration.definition_hash, registration.epoch_id) != (definition_hash, epoch_id):
             return None
         acquired = self._state.change(self._state.ranges[seen.key], worker=worker)
-        lease = Lease(seen.key, worker, 0, 0, registration.revision, registration.handled_types)
-        return self._updated(lease, acquired)
-
-    def _updated(self, lease: Lease, current: Range) -> Lease:
-        """Return a lease for a range as it is now, with its own worker, revision and types."""
-        return replace(
-            lease,
-            key=current.key,
-            fencing_token=current.fencing_token,
-            position=current.position,
-            high=current.high,
-            frontier=current.frontier,
-            pending=self._state.pending[current.key],
-            failures=self._state.failures_of(current),
+        return Lease(
+            acquired.key,
+            worker,
+            acquired.fencing_token,
+            acquired.position,
+            registration.revision,
+            registration.handled_types,
+            high=acquired.high,
+            frontier=acquired.frontier,
+            pending=self._state.pending[acquired.key],
+            failures=self._state.failures_of(acquired),
         )
 
     def _owned(self, lease: Lease) -> Range | None:
@@ -74,41 +70,37 @@ class MemoryLeases:
             return None
         return current
 
-    async def release(self, lease: Lease, health: str | None = None) -> None:
+    async def release(self, lease: Lease) -> None:
         if current := self._owned(lease):
-            self._state.change(replace(current, health=current.health if health is None else health))
+            self._state.change(current)
 
-    async def report(self, lease: Lease, health: str) -> bool:
+    async def report(self, lease: Lease, health: str) -> None:
         if current := self._owned(lease):
             self._state.ranges[lease.key] = replace(current, health=health)
-        return current is not None
 
-    async def split(self, lease: Lease, middle: int) -> tuple[Lease, Lease] | None:
+    async def split(self, lease: Lease, middle: int) -> bool:
         current = self._owned(lease)
         if current is None or not lease.key.low < middle < current.high:
-            return None
+            return False
         upper = replace(current, key=replace(current.key, low=middle))
         self._state.put(upper, self._state.pending[current.key])
-        halves = [self._state.change(each, worker=lease.worker) for each in (replace(current, high=middle), upper)]
-        return self._updated(lease, halves[0]), self._updated(lease, halves[1])
+        for each in (replace(current, high=middle), upper):
+            self._state.change(each, worker=lease.worker)
+        return True
 
-    async def merge(self, lower: Lease, upper: Lease, pending: tuple[int, ...] = ()) -> Lease | None:
+    async def merge(self, lower: Lease, upper: Lease) -> bool:
         first, second = self._owned(lower), self._owned(upper)
-        if first is None or second is None or first.worker != second.worker or len(pending) > MAX_PENDING:
-            return None
+        if first is None or second is None or first.worker != second.worker:
+            return False
         are_neighbors = replace(first.key, low=first.high) == second.key
-        if not are_neighbors or first.frontier != second.frontier:
-            return None
+        is_pending = len({first.position, first.frontier, second.position, second.frontier}) > 1
+        if not are_neighbors or is_pending:
+            return False
         self._state.remove(second.key)
-        self._state.pending[first.key] = pending
-        whole = replace(
-            first,
-            high=second.high,
-            position=pending[0] - 1 if pending else first.frontier,
-            fencing_token=max(first.fencing_token, second.fencing_token),
-        )
-        older = min(lower, upper, key=attrgetter("revision"))
-        return self._updated(older, self._state.change(whole, worker=first.worker))
+        token = max(first.fencing_token, second.fencing_token)
+        whole = replace(first, high=second.high, fencing_token=token)
+        self._state.change(whole, worker=first.worker)
+        return True
 
     async def heartbeat(self, worker: Worker) -> list[RangeKey]:
         previous = self._workers.get(worker.id) or RegisteredWorker(worker, 0, self._state.clock.now())

@@ -40,7 +40,7 @@ class MemoryRecorder:
         if work.append is not None and (conflict := self._log.find_conflict(work.append)):
             return conflict
         self._write_rows(work)
-        moved = replace(current, position=move.position, frontier=move.frontier, health=work.health)
+        moved = replace(current, position=move.position, frontier=move.frontier, health="")
         self._state.put(moved, move.pending)
         for change in work.failures:
             self._change_failure(move, change)

@@ -157,10 +157,10 @@ def backlog_of(subscription: str, ranges: Iterable[Range], workers: Iterable[Reg
     Returns:
         None: a range has no worker, or a worker does not tell.
     """
-    backlogs = {each.worker.id: each.worker.backlogs.get(subscription) for each in workers}
-    told = [backlogs.get(owner) for owner in {each.worker for each in ranges}]
+    by_worker = {each.worker.id: each.worker.backlogs.get(subscription) for each in workers}
+    backlogs = [by_worker.get(owner) for owner in {each.worker for each in ranges}]
     # fault: backlog-of-some-ranges-shown
-    return None if None in told or not told else sum(filter(None, told))
+    return None if None in backlogs or not backlogs else sum(filter(None, backlogs))
 
 
 class Leases(Protocol):
@@ -198,46 +198,46 @@ class Leases(Protocol):
         """
         ...
 
-    async def release(self, lease: Lease, health: str | None = None) -> None:
-        """Free a range and increase its fencing token. If the lease was lost, nothing happens.
+    async def release(self, lease: Lease) -> None:
+        """Free a range and increase its fencing token. If the lease was lost, nothing happens."""
+        ...
+
+    async def report(self, lease: Lease, health: str) -> None:
+        """Store what is wrong with a range, until it is moved. If the lease was lost, nothing happens.
 
         Args:
             lease: the lease.
-            health: what is wrong with the range, as JSON text; None: what was stored before.
+            health: an `Outage` as JSON text.
         """
         ...
 
-    async def report(self, lease: Lease, health: str) -> bool:
-        """Store what is wrong with a range, as JSON text, without moving it. Returns False if the lease was lost."""
-        ...
-
-    async def split(self, lease: Lease, middle: int) -> tuple[Lease, Lease] | None:
+    async def split(self, lease: Lease, middle: int) -> bool:
         """Split a range in two that have its position, frontier and pending positions. No record may be under way.
 
         Args:
             lease: the lease of the range.
             middle: lowest hash of the upper half, above `low` and below `high`.
 
+        Both halves have the same worker, and fencing tokens that were never used. Both have all pending positions: each
+        half ignores those of the other.
+
         Returns:
-            The leases of both halves, of the same worker and revision, with fencing tokens that were never used. Both
-            have all pending positions: each half ignores those of the other. None if the lease was lost, or `middle` is
-            not inside of the range: nothing was changed.
+            False if the lease was lost, or `middle` is not inside of the range: nothing was changed.
         """
         ...
 
-    async def merge(self, lower: Lease, upper: Lease, pending: tuple[int, ...] = ()) -> Lease | None:
-        """Join two neighbors of one worker whose frontiers are equal. No record of them may be under way.
+    async def merge(self, lower: Lease, upper: Lease) -> bool:
+        """Join two neighbors of one worker with equal frontiers and no pending positions. No record may be under way.
+
+        The whole has the same worker, and a fencing token above those of both.
 
         Args:
             lower: the lease of the lower range.
             upper: the lease of the upper range.
-            pending: positions of the unfinished events of both, in order. Those that are stored may be too many: after
-                a split each half has also those of the other, which may be finished since.
 
         Returns:
-            The lease of the whole, with the lower revision and a fencing token above those of both. None if a lease was
-            lost, the frontiers differ, the upper one does not begin where the lower one ends, or `pending` has more
-            than `MAX_PENDING` positions: nothing was changed.
+            False if a lease was lost, the frontiers differ, a position is pending, or the upper range does not begin
+            where the lower one ends: nothing was changed.
         """
         ...
 

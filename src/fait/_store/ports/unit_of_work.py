@@ -59,7 +59,7 @@ class HandlerAppend(Struct, frozen=True):
 
 
 class RangeMove(Struct, frozen=True):
-    """The move of a range to a position, under a lease.
+    """The move of a range to a position, under a lease. Nothing is wrong with the range afterwards.
 
     Attributes:
         key: identifies the range.
@@ -91,7 +91,6 @@ class UnitOfWork(Struct, frozen=True):
         statements: SQL statements of handlers, run in order after the rows are written.
         append: events of handlers, stored after the statements have run; None if there are none.
         failures: changes of the failures of keys.
-        health: what is wrong with the range afterwards, as JSON text; "" if nothing is.
         inbox: what a consumer of a broker remembers of the work; None for other subscriptions.
     """
 
@@ -100,7 +99,6 @@ class UnitOfWork(Struct, frozen=True):
     statements: Sequence[HandlerStatement] = ()
     append: HandlerAppend | None = None
     failures: Sequence[FailureChange] = ()
-    health: str = ""
     inbox: InboxChanges | None = None
 
 

@@ -1,7 +1,6 @@
 """Ranges and workers in PostgreSQL."""
 
 from collections.abc import Sequence
-from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -10,12 +9,10 @@ from msgspec.structs import astuple
 from fait._store.ports.failures import KeyFailure
 from fait._store.ports.leases import Lease, Range, RegisteredWorker, Worker
 from fait._store.ports.registrations import RangeKey
-from fait._store.ports.unit_of_work import MAX_PENDING
 from fait._store.postgres.connection import Database
 from fait._store.registration_rows import (
     lease_from_row,
     range_from_row,
-    updated_lease,
     worker_from_row,
     worker_to_row,
 )
@@ -45,23 +42,17 @@ class PostgresLeases:
             return lease_from_row(seen.key, worker, columns, _FAILURES.decode(failures))
         return None
 
-    async def release(self, lease: Lease, health: str | None = None) -> None:
-        await self._fetch("release_range", *_owner(lease), health)
+    async def release(self, lease: Lease) -> None:
+        await self._fetch("release_range", *_owner(lease))
 
-    async def report(self, lease: Lease, health: str) -> bool:
-        return bool(await self._fetch("report_health", *_owner(lease), health))
+    async def report(self, lease: Lease, health: str) -> None:
+        await self._fetch("report_health", *_owner(lease), health)
 
-    async def split(self, lease: Lease, middle: int) -> tuple[Lease, Lease] | None:
-        halves = [_updated(lease, row) for row in await self._fetch("split_range", *_owner(lease), middle, lease.high)]
-        return (halves[0], halves[1]) if halves else None
+    async def split(self, lease: Lease, middle: int) -> bool:
+        return bool(await self._fetch("split_range", *_owner(lease), middle, lease.high))
 
-    async def merge(self, lower: Lease, upper: Lease, pending: tuple[int, ...] = ()) -> Lease | None:
-        if len(pending) > MAX_PENDING:
-            return None
-        neighbor = (upper.key.low, upper.fencing_token)
-        position = pending[0] - 1 if pending else None
-        rows = await self._fetch("merge_ranges", *_owner(lower), *neighbor, position, pending_to_sql(pending))
-        return _updated(min(lower, upper, key=attrgetter("revision")), rows[0]) if rows else None
+    async def merge(self, lower: Lease, upper: Lease) -> bool:
+        return bool(await self._fetch("merge_ranges", *_owner(lower), upper.key.low, upper.fencing_token))
 
     async def heartbeat(self, worker: Worker) -> list[RangeKey]:
         values = (*worker_to_row(worker), self._database.now())
@@ -85,8 +76,3 @@ def pending_to_sql(pending: Sequence[int]) -> str:
 def _owner(lease: Lease) -> tuple[Any, ...]:
     """Return the values that identify a range and its owner."""
     return *astuple(lease.key), lease.worker, lease.fencing_token
-
-
-def _updated(lease: Lease, row: Any) -> Lease:
-    *columns, failures = row
-    return updated_lease(lease, columns, _FAILURES.decode(failures))

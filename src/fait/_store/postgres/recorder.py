@@ -235,13 +235,13 @@ def _move_values(work: UnitOfWork) -> tuple[Any, ...]:
     move, key = work.move, work.move.key
     return (
         key.subscription, key.generation, key.low, move.fencing_token, move.revision, move.position, move.frontier,
-        pending_to_sql(move.pending), work.health,
+        pending_to_sql(move.pending),
     )  # fmt: skip
 
 
 def _only_moves(work: UnitOfWork) -> bool:
     # fault: inbox-forgotten-in-a-group
-    return not (work.rows or work.statements or work.append or work.failures or work.health or work.inbox)
+    return not (work.rows or work.statements or work.append or work.failures or work.inbox)
 
 
 def _only_offsets(work: UnitOfWork, inbox: InboxChanges) -> bool:

@@ -114,7 +114,7 @@ def record_rows(schema: str, move: str, changes: Sequence[RowChange]) -> tuple[s
 
     Args:
         schema: the schema of the tables.
-        move: the statement that moves the range. It has nine parameters, and returns a row if it succeeds; only
+        move: the statement that moves the range. It has eight parameters, and returns a row if it succeeds; only
             then are rows written.
         changes: changes of rows. The last change of a key wins.
     """
@@ -124,7 +124,7 @@ def record_rows(schema: str, move: str, changes: Sequence[RowChange]) -> tuple[s
         key_index, rows_by_key = change.table.index_of(change.table.key), rows[change.table.name]
         rows_by_key.update({row[key_index]: row for row in change.upserts})
         rows_by_key.update(dict.fromkeys(change.deletes))
-    parameters = _Parameters(9)
+    parameters = _Parameters(8)
     parts = [f"moved AS ({move})"]
     for number, (name, table) in enumerate(tables.items()):
         parts.append(f"deleted_{number} AS ({_delete(schema, table, rows[name], parameters)})")

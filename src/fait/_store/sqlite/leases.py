@@ -3,19 +3,16 @@
 from datetime import datetime
 from typing import Any
 
-from msgspec import json
 from msgspec.structs import astuple
 
 from fait._clock import Clock
 from fait._store.ports.failures import KeyFailure
 from fait._store.ports.leases import Lease, Range, RegisteredWorker, Worker
 from fait._store.ports.registrations import RangeKey
-from fait._store.ports.unit_of_work import MAX_PENDING
 from fait._store.registration_rows import (
     failure_from_row,
     lease_from_row,
     range_from_row,
-    updated_lease,
     worker_from_row,
     worker_to_row,
 )
@@ -51,35 +48,31 @@ class SqliteLeases:
 
         return await self._writer.run(job)
 
-    async def release(self, lease: Lease, health: str | None = None) -> None:
-        await self._write("release_range", *_owner(lease), health)
+    async def release(self, lease: Lease) -> None:
+        await self._write("release_range", *_owner(lease))
 
-    async def report(self, lease: Lease, health: str) -> bool:
-        return bool(await self._write("report_health", *_owner(lease), health))
+    async def report(self, lease: Lease, health: str) -> None:
+        await self._write("report_health", *_owner(lease), health)
 
-    async def split(self, lease: Lease, middle: int) -> tuple[Lease, Lease] | None:
-        def job(connection: SqliteConnection) -> tuple[Lease, Lease] | None:
-            upper = connection.execute(SQL["insert_upper_half"], (*_owner(lease), middle)).fetchall()
-            if not upper:
-                return None
-            lower = connection.execute(SQL["shrink_to_lower_half"], (*astuple(lease.key), middle)).fetchall()
-            return _updated(connection, lease, lower[0]), _updated(connection, lease, upper[0])
+    async def split(self, lease: Lease, middle: int) -> bool:
+        def job(connection: SqliteConnection) -> bool:
+            if not connection.execute(SQL["insert_upper_half"], (*_owner(lease), middle)).fetchall():
+                return False
+            connection.execute(SQL["shrink_to_lower_half"], (*astuple(lease.key), middle))
+            return True
 
         return await self._writer.run(job)
 
-    async def merge(self, lower: Lease, upper: Lease, pending: tuple[int, ...] = ()) -> Lease | None:
-        position = pending[0] - 1 if pending else None
-        neighbor = (upper.key.low, upper.fencing_token)
-        values = (*_owner(lower), *neighbor, position, json.encode(pending).decode())
+    async def merge(self, lower: Lease, upper: Lease) -> bool:
+        values = (*_owner(lower), upper.key.low, upper.fencing_token)
 
-        def job(connection: SqliteConnection) -> Lease | None:
-            rows = connection.execute(SQL["extend_lower_range"], values).fetchall()
-            if not rows:
-                return None
+        def job(connection: SqliteConnection) -> bool:
+            if not connection.execute(SQL["extend_lower_range"], values).fetchall():
+                return False
             connection.execute(SQL["delete_range"], astuple(upper.key))
-            return _updated(connection, min(lower, upper, key=_revision), rows[0])
+            return True
 
-        return await self._writer.run(job) if len(pending) <= MAX_PENDING else None
+        return await self._writer.run(job)
 
     async def heartbeat(self, worker: Worker) -> list[RangeKey]:
         values = (*worker_to_row(worker), to_timestamp(self._clock.now()))
@@ -111,17 +104,9 @@ class SqliteLeases:
         return await self._writer.run(lambda connection: connection.execute(SQL[statement], values).fetchall())
 
 
-def _revision(lease: Lease) -> int:
-    return lease.revision
-
-
 def _owner(lease: Lease) -> tuple[Any, ...]:
     """Return the values that identify a range and its owner."""
     return *astuple(lease.key), lease.worker, lease.fencing_token
-
-
-def _updated(connection: SqliteConnection, lease: Lease, row: Any) -> Lease:
-    return updated_lease(lease, row, _failures(connection, lease.key, row))
 
 
 def _failures(connection: SqliteConnection, key: RangeKey, row: Any) -> list[KeyFailure]:

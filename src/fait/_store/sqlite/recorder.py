@@ -64,7 +64,7 @@ class SqliteRecorder:
         pending = json.encode(move.pending).decode() if move.pending else "[]"
         values = (
             key.subscription, key.generation, key.low, move.fencing_token, move.revision, move.position, move.frontier,
-            pending, work.health,
+            pending,
         )  # fmt: skip
         # fault: events-stored-before-fencing
         if connection.execute(SQL["move_range"], values).get is None:

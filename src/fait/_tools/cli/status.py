@@ -35,7 +35,7 @@ class ProgressHistory:
     def __init__(self) -> None:
         self._looked_at = 0.0
         self._positions: Mapping[str, int] = {}
-        self._changed_at: dict[tuple[str, int], float] = {}
+        self._heartbeats: dict[str, tuple[int, float]] = {}  # of each worker, since when it is seen
 
     def rates(self, overviews: Iterable[SubscriptionOverview]) -> dict[str, float]:
         """Return the positions per second since the last look, by subscription; none at the first look."""
@@ -51,7 +51,11 @@ class ProgressHistory:
     def silent_s(self, owner: RegisteredWorker) -> float:
         """Return for how many seconds no heartbeat of an owner has been seen; 0.0 at the first look."""
         now = time.monotonic()
-        return now - self._changed_at.setdefault((owner.worker.id, owner.heartbeat), now)
+        heartbeat, since = self._heartbeats.get(owner.worker.id, (None, now))
+        if heartbeat != owner.heartbeat:
+            since = now
+        self._heartbeats[owner.worker.id] = owner.heartbeat, since
+        return now - since
 
 
 @command

@@ -17,11 +17,14 @@ from fait.testing.contract.leases import (
     NOTES,
     acquire,
     acquired,
+    acquired_key,
+    merge,
     prepared,
     range_of,
     recorded,
     refused,
     registration_of,
+    split,
     state,
     work_of,
 )
@@ -61,13 +64,12 @@ class FailureContract(StoreContract):
         failures = [failure_of("c", 4, slot=99), failure_of("b", 5, slot=100), failure_of("a", 6, slot=101)]
         await recorded(store, failing(lease, 9, *failures))
 
-        halves = await store.leases.split(lease, 100)
+        halves = await split(store, lease, 100)
 
-        assert halves is not None
-        assert [each.failures for each in halves] == [(failures[0],), (failures[2], failures[1])]
+        lower, upper = [await acquired_key(store, each.key, "me") for each in halves]
+        assert [lower.failures, upper.failures] == [(failures[0],), (failures[2], failures[1])]
         assert [each.finished for each in await store.leases.ranges()] == [3, 4]
-        merged = await store.leases.merge(*halves)
-        assert merged is not None
+        merged = await acquired_key(store, (await merge(store, lower, upper)).key, "me")
         assert [each.key for each in merged.failures] == ["a", "b", "c"]
 
     async def test_failure_is_replaced_and_removed(self, store: Store) -> None:

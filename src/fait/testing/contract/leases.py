@@ -13,8 +13,8 @@ from fait._store.ports.unit_of_work import HandlerStatement, RangeMove, UnitOfWo
 from fait.testing.contract.store import StoreContract, write
 
 __all__ = [
-    "NOTES", "WORDS", "LeaseContract", "acquired", "prepared", "range_of", "recorded", "refused", "registration_of",
-    "state", "work_of",
+    "NOTES", "WORDS", "LeaseContract", "acquired", "acquired_key", "merge", "owned", "prepared",
+    "range_of", "recorded", "refused", "registration_of", "split", "state", "work_of",
 ]  # fmt: skip
 
 NOTES = Table("notes", (Column("id", "integer", False), Column("text", "text", True)), "id", (("text",),))
@@ -239,11 +239,43 @@ def registration_of(subscription: str, definition_hash: str = "") -> Registratio
     return Registration(subscription, "app", "read_model", definition_hash, (), "log", "epoch")
 
 
+async def owned(store: Store, lease: Lease, key: RangeKey) -> Lease:
+    """Return the lease of a range that the worker of a lease owns after a split or a merge, as it is stored."""
+    now = await store.leases.range(key)
+    assert now is not None
+    assert now.worker == lease.worker
+    return replace(
+        lease, key=key, fencing_token=now.fencing_token, position=now.position, high=now.high, frontier=now.frontier
+    )
+
+
+async def split(store: Store, lease: Lease, middle: int) -> tuple[Lease, Lease]:
+    """Split a range, and return the leases of its halves."""
+    assert await store.leases.split(lease, middle)
+    return await owned(store, lease, lease.key), await owned(store, lease, replace(lease.key, low=middle))
+
+
+async def merge(store: Store, lower: Lease, upper: Lease) -> Lease:
+    """Merge ranges, and return the lease of the whole."""
+    assert await store.leases.merge(lower, upper)
+    return await owned(store, lower, lower.key)
+
+
 async def range_of(store: Store, subscription: str) -> Range:
     """Return the range of a subscription."""
     current = await store.leases.range(RangeKey(subscription))
     assert current is not None
     return current
+
+
+async def acquired_key(store: Store, key: RangeKey, worker: str) -> Lease:
+    """Register a worker and acquire a range for it."""
+    await store.leases.heartbeat(Worker(worker))
+    seen = await store.leases.range(key)
+    assert seen is not None
+    lease = await acquire(store, seen, worker)
+    assert lease is not None
+    return lease
 
 
 async def acquire(store: Store, seen: Range, worker: str) -> Lease | None:

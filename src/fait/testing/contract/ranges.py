@@ -16,11 +16,14 @@ from fait.testing.contract.leases import (
     NOTES,
     acquire,
     acquired,
+    acquired_key,
+    merge,
     prepared,
     range_of,
     recorded,
     refused,
     registration_of,
+    split,
     work_of,
 )
 from fait.testing.contract.store import StoreContract
@@ -37,19 +40,19 @@ class RangeContract(StoreContract):
     def test_slot_of_key_is_the_same_in_every_version(self) -> None:
         assert {key: slot_of(key) for key in SLOTS_OF_KEYS} == SLOTS_OF_KEYS
 
-    async def test_record_stores_frontier_pending_positions_and_health(self, store: Store) -> None:
+    async def test_record_stores_frontier_and_pending_positions(self, store: Store) -> None:
         lease = await acquired(store, "s")
 
-        await recorded(store, _work_of(lease, 9, (4, 7), '{"a": 1}'))
+        await recorded(store, _work_of(lease, 9, (4, 7)))
 
         current = await range_of(store, "s")
-        assert (current.position, current.frontier, current.finished, current.health) == (3, 9, 3, '{"a": 1}')
+        assert (current.position, current.frontier, current.finished) == (3, 9, 3)
         again = await acquire(store, current, "me")
         assert again is not None
         assert (again.position, again.frontier, again.pending) == (3, 9, (4, 7))
         await recorded(store, _work_of(again, 9))
         current = await range_of(store, "s")
-        assert (current.position, current.frontier, current.health) == (9, 9, "")
+        assert (current.position, current.frontier) == (9, 9)
 
     async def test_as_many_pending_positions_as_allowed_are_stored(self, store: Store) -> None:
         lease, pending = await acquired(store, "s"), tuple(range(1, 2 * MAX_PENDING, 2))
@@ -63,34 +66,34 @@ class RangeContract(StoreContract):
     async def test_owner_reports_health_and_another_worker_does_not(self, store: Store) -> None:
         lease = await acquired(store, "s")
 
-        assert await store.leases.report(lease, "{}")
-        assert not await store.leases.report(replace(lease, fencing_token=lease.fencing_token - 1), "old")
-        assert not await store.leases.report(replace(lease, worker="you"), "other")
+        await store.leases.report(lease, '{"a": 1}')
+        await store.leases.report(replace(lease, fencing_token=lease.fencing_token - 1), "old")
+        await store.leases.report(replace(lease, worker="you"), "other")
 
         current = await range_of(store, "s")
-        assert (current.health, current.fencing_token, current.position) == ("{}", lease.fencing_token, 0)
+        assert (current.health, current.fencing_token, current.position) == ('{"a": 1}', lease.fencing_token, 0)
 
-    async def test_release_keeps_or_replaces_health(self, store: Store) -> None:
+    async def test_release_keeps_health_and_record_removes_it(self, store: Store) -> None:
         lease = await acquired(store, "s")
-        await store.leases.report(lease, "first")
+        await store.leases.report(lease, "{}")
         await store.leases.release(lease)
-        assert (await range_of(store, "s")).health == "first"
+        assert (await range_of(store, "s")).health == "{}"
 
-        await store.leases.release(await acquired(store, "s"), "second")
+        await recorded(store, work_of(await acquired(store, "s"), 0))
 
-        assert (await range_of(store, "s")).health == "second"
+        assert (await range_of(store, "s")).health == ""
 
     async def test_halves_have_what_the_range_has_and_greater_tokens(self, store: Store) -> None:
         whole = await acquired(store, "s")
-        await recorded(store, _work_of(whole, 9, (4,), "{}"))
+        await recorded(store, _work_of(whole, 9, (4,)))
+        await store.leases.report(whole, "{}")
 
-        lower, upper = await _split(store, whole)
+        lower, upper = await split(store, whole, MIDDLE)
 
         assert (lower.key, lower.high) == (whole.key, MIDDLE)
         assert (upper.key, upper.high) == (RangeKey("s", low=MIDDLE), SLOTS)
         for half in (lower, upper):
             assert half.fencing_token > whole.fencing_token
-            assert (half.worker, half.position, half.frontier, half.pending) == ("me", 3, 9, (4,))
             stored = await store.leases.range(half.key)
             assert stored is not None
             assert (stored.high, stored.worker, stored.fencing_token) == (half.high, "me", half.fencing_token)
@@ -102,108 +105,105 @@ class RangeContract(StoreContract):
         await recorded(store, _work_of(upper, 12, (11,)))
         assert [each.position for each in await store.leases.ranges()] == [10, 10]
 
-    async def test_halves_have_the_revision_of_the_lease(self, store: Store) -> None:
-        await store.registrations.register(replace(registration_of("s"), handled_types=("a",)), 0)
+    async def test_both_halves_have_the_pending_positions_of_the_range(self, store: Store) -> None:
         whole = await acquired(store, "s")
-        await store.registrations.widen("s", ("b",))
+        await recorded(store, _work_of(whole, 9, (4, 6)))
 
-        lower, upper = await _split(store, whole)
-        merged = await store.leases.merge(lower, upper)
+        halves = await split(store, whole, MIDDLE)
 
-        assert merged is not None
-        for lease in (lower, upper, merged):
-            assert (lease.revision, lease.handled_types) == (whole.revision, ("a",))
-        await refused(store, _work_of(merged, 5))
+        assert [(await acquired_key(store, each.key, "me")).pending for each in halves] == [(4, 6), (4, 6)]
 
     async def test_lost_lease_splits_and_merges_nothing(self, store: Store) -> None:
         old = await acquired(store, "s")
         whole = await acquired(store, "s")
 
-        assert await store.leases.split(old, MIDDLE) is None
-        assert await store.leases.split(replace(whole, worker="you"), MIDDLE) is None
+        assert not await store.leases.split(old, MIDDLE)
+        assert not await store.leases.split(replace(whole, worker="you"), MIDDLE)
         assert [each.fencing_token for each in await store.leases.ranges()] == [whole.fencing_token]
 
-        lower, upper = await _split(store, whole)
+        lower, upper = await split(store, whole, MIDDLE)
         for key in (lower.key, upper.key):
             seen = await store.leases.range(key)
             assert seen is not None
             again = await acquire(store, seen, "me")
             assert again is not None
-            assert await store.leases.merge(lower, upper) is None
+            assert not await store.leases.merge(lower, upper)
             lower, upper = (again, upper) if key == lower.key else (lower, again)
         assert len(await store.leases.ranges()) == 2
 
     async def test_range_is_split_only_inside(self, store: Store) -> None:
-        lower, upper = await _split(store, await acquired(store, "s"))
+        lower, upper = await split(store, await acquired(store, "s"), MIDDLE)
 
         for lease, middle in ((lower, 0), (lower, MIDDLE), (lower, MIDDLE + 1), (upper, MIDDLE), (upper, SLOTS)):
-            assert await store.leases.split(lease, middle) is None
+            assert not await store.leases.split(lease, middle)
         assert len(await store.leases.ranges()) == 2
 
-    async def test_merged_range_has_given_pending_positions_and_a_new_token(self, store: Store) -> None:
+    async def test_merged_range_has_the_frontier_of_both_and_a_new_token(self, store: Store) -> None:
         whole = await acquired(store, "s")
-        await recorded(store, _work_of(whole, 9, (4, 6)))
-        lower, upper = await _split(store, whole)
-        await recorded(store, _work_of(upper, 9, (6,)))
+        await recorded(store, _work_of(whole, 9))
+        lower, upper = await split(store, whole, MIDDLE)
 
-        merged = await store.leases.merge(lower, upper, (6,))
+        merged = await merge(store, lower, upper)
 
-        assert merged is not None
-        assert (merged.key, merged.high, merged.frontier, merged.position, merged.pending) == (
-            whole.key, SLOTS, 9, 5, (6,),
-        )  # fmt: skip
         assert merged.fencing_token > max(lower.fencing_token, upper.fencing_token)
         [stored] = await store.leases.ranges()
-        assert (stored.key, stored.high, stored.position, stored.frontier) == (whole.key, SLOTS, 5, 9)
+        assert (stored.key, stored.high, stored.position, stored.frontier) == (whole.key, SLOTS, 9, 9)
         for half in (lower, upper):
             await refused(store, _work_of(half, 10))
         await recorded(store, _work_of(merged, 10))
+        assert (await acquired_key(store, whole.key, "me")).pending == ()
 
     async def test_ranges_at_different_frontiers_are_not_merged(self, store: Store) -> None:
-        lower, upper = await _split(store, await acquired(store, "s"))
+        lower, upper = await split(store, await acquired(store, "s"), MIDDLE)
         await recorded(store, _work_of(lower, 9))
 
-        assert await store.leases.merge(lower, upper) is None
+        assert not await store.leases.merge(lower, upper)
 
         await recorded(store, _work_of(upper, 9))
-        assert await store.leases.merge(lower, upper) is not None
+        assert await store.leases.merge(lower, upper)
 
     async def test_only_neighbors_of_one_worker_are_merged(self, store: Store) -> None:
-        first, upper = await _split(store, await acquired(store, "s"))
-        second, third = await _split(store, upper, MIDDLE + 1)
+        first, upper = await split(store, await acquired(store, "s"), MIDDLE)
+        second, third = await split(store, upper, MIDDLE + 1)
 
-        assert await store.leases.merge(first, third) is None
-        assert await store.leases.merge(second, first) is None
-        assert await store.leases.merge(first, first) is None
+        assert not await store.leases.merge(first, third)
+        assert not await store.leases.merge(second, first)
+        assert not await store.leases.merge(first, first)
         await store.leases.release(second)
-        yours = await _acquired_key(store, second.key, "you")
-        assert await store.leases.merge(first, yours) is None
+        yours = await acquired_key(store, second.key, "you")
+        assert not await store.leases.merge(first, yours)
         assert len(await store.leases.ranges()) == 3
 
-    async def test_ranges_with_too_many_pending_positions_are_not_merged(self, store: Store) -> None:
-        lower, upper = await _split(store, await acquired(store, "s"))
-        for lease in (lower, upper):
-            await recorded(store, _work_of(lease, 5000))
+    async def test_ranges_with_pending_positions_are_not_merged(self, store: Store) -> None:
+        whole = await acquired(store, "s")
+        await recorded(store, _work_of(whole, 9, (4, 9)))
+        lower, upper = await split(store, whole, MIDDLE)
 
-        assert await store.leases.merge(lower, upper, tuple(range(1, MAX_PENDING + 2))) is None
-        assert await store.leases.merge(lower, upper, tuple(range(1, MAX_PENDING + 1))) is not None
+        assert not await store.leases.merge(lower, upper)
+        await recorded(store, _work_of(lower, 9))
+        assert not await store.leases.merge(lower, upper)
+        await recorded(store, _work_of(lower, 9, (9,)))
+        await recorded(store, _work_of(upper, 9))
+        assert not await store.leases.merge(lower, upper)
+        await recorded(store, _work_of(lower, 9))
+        assert await store.leases.merge(lower, upper)
 
     async def test_fencing_token_after_merge_and_split_is_not_reused(self, store: Store) -> None:
-        lower, upper = await _split(store, await acquired(store, "s"))
+        lower, upper = await split(store, await acquired(store, "s"), MIDDLE)
         for _ in range(5):
-            upper = await _acquired_key(store, upper.key, "me")
-        merged = await store.leases.merge(lower, upper)
-        assert merged is not None
+            upper = await acquired_key(store, upper.key, "me")
+        merged = await merge(store, lower, upper)
 
-        again = await _split(store, merged)
+        again = await split(store, merged, MIDDLE)
 
         assert min(each.fencing_token for each in again) > upper.fencing_token
         await refused(store, _work_of(upper, 9))
 
     async def test_reset_leaves_one_range_with_a_new_token(self, store: Store) -> None:
-        lower, upper = await _split(store, await prepared(store))
-        await recorded(store, _work_of(lower, 9, (4,), "{}"))
-        upper = await _acquired_key(store, upper.key, "me")
+        lower, upper = await split(store, await prepared(store), MIDDLE)
+        await recorded(store, _work_of(lower, 9, (4,)))
+        await store.leases.report(lower, "{}")
+        upper = await acquired_key(store, upper.key, "me")
 
         await store.registrations.reset(registration_of("s"), NOTES, 2)
 
@@ -211,7 +211,7 @@ class RangeContract(StoreContract):
         assert (current.key, current.high, current.position, current.frontier) == (RangeKey("s"), SLOTS, 2, 2)
         assert current.health == ""
         assert current.fencing_token > upper.fencing_token
-        assert (await _acquired_key(store, current.key, "me")).pending == ()
+        assert (await acquired_key(store, current.key, "me")).pending == ()
         for half in (lower, upper):
             await refused(store, _work_of(half, 9))
 
@@ -227,9 +227,9 @@ class RangeContract(StoreContract):
         await refused(store, _work_of(lease, 5))
 
     async def test_registration_after_forget_has_one_range_with_a_new_token(self, store: Store) -> None:
-        lower, upper = await _split(store, await acquired(store, "s"))
+        lower, upper = await split(store, await acquired(store, "s"), MIDDLE)
         await recorded(store, _work_of(lower, 9, (4,)))
-        upper = await _acquired_key(store, upper.key, "me")
+        upper = await acquired_key(store, upper.key, "me")
         await store.registrations.forget("s")
 
         await store.registrations.register(registration_of("s"), 3)
@@ -237,15 +237,16 @@ class RangeContract(StoreContract):
         [current] = await store.leases.ranges()
         assert (current.key, current.high, current.position, current.frontier) == (RangeKey("s"), SLOTS, 3, 3)
         assert current.fencing_token > upper.fencing_token
-        assert (await _acquired_key(store, current.key, "me")).pending == ()
+        assert (await acquired_key(store, current.key, "me")).pending == ()
         for half in (lower, upper):
             await refused(store, _work_of(half, 9))
 
     async def test_renamed_subscription_keeps_its_ranges(self, store: Store) -> None:
-        used = await _acquired_key(store, (await _split(store, await acquired(store, "new")))[1].key, "me")
+        used = await acquired_key(store, (await split(store, await acquired(store, "new"), MIDDLE))[1].key, "me")
         await store.registrations.forget("new")
-        lower, upper = await _split(store, await acquired(store, "old"), 7)
-        await recorded(store, _work_of(lower, 9, (4,), "{}"))
+        lower, upper = await split(store, await acquired(store, "old"), 7)
+        await recorded(store, _work_of(lower, 9, (4,)))
+        await store.leases.report(lower, "{}")
         await recorded(store, _work_of(upper, 5))
 
         await store.registrations.rename("old", "new")
@@ -257,15 +258,15 @@ class RangeContract(StoreContract):
         ]
         assert {each.worker for each in ranges} == {""}
         assert min(each.fencing_token for each in ranges) > used.fencing_token
-        assert (await _acquired_key(store, RangeKey("new"), "me")).pending == (4,)
+        assert (await acquired_key(store, RangeKey("new"), "me")).pending == (4,)
         for lease in (lower, upper):
             await refused(store, _work_of(lease, 10))
 
     async def test_accept_and_deregister_free_all_ranges(self, store: Store) -> None:
-        lower, upper = await _split(store, await acquired(store, "s"))
+        lower, upper = await split(store, await acquired(store, "s"), MIDDLE)
         await store.registrations.accept(registration_of("s"))
         freed = await store.leases.ranges()
-        leases = [await _acquired_key(store, each.key, "me") for each in freed]
+        leases = [await acquired_key(store, each.key, "me") for each in freed]
         await store.leases.deregister("me")
 
         assert [each.worker for each in freed] == ["", ""]
@@ -283,17 +284,17 @@ class RangeContract(StoreContract):
                 store.leases.split(lease, MIDDLE + 2),
             )
 
-            assert sum(each is not None for each in results) <= 1
+            assert sum(each is True for each in results) <= 1
             ranges = await store.leases.ranges()
             assert [(each.key.low, each.high, each.worker) for each in ranges] == [(0, SLOTS, "")]
             lease = await acquired(store, "s")
 
     async def test_concurrent_merges_succeed_once(self, store: Store) -> None:
-        lower, upper = await _split(store, await acquired(store, "s"))
+        lower, upper = await split(store, await acquired(store, "s"), MIDDLE)
 
         results = await asyncio.gather(*(store.leases.merge(lower, upper) for _ in range(4)))
 
-        assert sum(each is not None for each in results) == 1
+        assert sum(results) == 1
         assert len(await store.leases.ranges()) == 1
 
     # Workers
@@ -315,7 +316,7 @@ class RangeContract(StoreContract):
     # Pauses
 
     async def test_paused_subscription_is_not_acquired_and_its_work_is_refused(self, store: Store) -> None:
-        lower, upper = await _split(store, await acquired(store, "s"))
+        lower, upper = await split(store, await acquired(store, "s"), MIDDLE)
 
         assert await store.registrations.pause("s", by="ops", reason="maintenance")
 
@@ -371,21 +372,6 @@ class RangeContract(StoreContract):
         assert positions == [5, 0, 0, 5]
 
 
-def _work_of(lease: Lease, frontier: int, pending: tuple[int, ...] = (), health: str = "") -> UnitOfWork:
+def _work_of(lease: Lease, frontier: int, pending: tuple[int, ...] = ()) -> UnitOfWork:
     move = RangeMove(lease.key, lease.fencing_token, lease.revision, frontier, pending)
-    return replace(work_of(lease, frontier), move=move, health=health)
-
-
-async def _split(store: Store, lease: Lease, middle: int = MIDDLE) -> tuple[Lease, Lease]:
-    halves = await store.leases.split(lease, middle)
-    assert halves is not None
-    return halves
-
-
-async def _acquired_key(store: Store, key: RangeKey, worker: str) -> Lease:
-    await store.leases.heartbeat(Worker(worker))
-    seen = await store.leases.range(key)
-    assert seen is not None
-    lease = await acquire(store, seen, worker)
-    assert lease is not None
-    return lease
+    return replace(work_of(lease, frontier), move=move)

@@ -239,8 +239,9 @@ class SubscriptionContract(OwnWriteContract):
             result = await s.publish(PaidIn(3), stream="account-3")
 
             assert len(await s.find(Account, after=result)) == 3
+            await s.wait(result)
             with pytest.raises(Stale, match=r"'account-2' is (being retried|parked)") as error:
-                await s.wait(result, timeout_s=1)
+                await s.wait(failing, timeout_s=1)
 
             assert await _checkpoint_is(s, "react", result.position)
             assert (error.value.subscription, error.value.position) == ("react", failing.position - 1)

@@ -1,6 +1,6 @@
 -- release_range: free a range, unless it has been acquired again since.
--- In:   $1 subscription · $2 generation · $3 low · $4 worker · $5 fencing token · $6 health, or NULL to keep it
+-- In:   $1 subscription · $2 generation · $3 low · $4 worker · $5 fencing token
 -- Out:  nothing
 -- Plan: Index Scan using fait_ranges_pkey
-UPDATE {schema}.fait_ranges SET worker = '', fencing_token = fencing_token + 1, health = coalesce($6, health)
+UPDATE {schema}.fait_ranges SET worker = '', fencing_token = fencing_token + 1
 WHERE subscription = $1 AND generation = $2 AND low = $3 AND worker = $4 AND fencing_token = $5;

@@ -1,6 +1,6 @@
 -- split_range: split a range in two halves with the next fencing token.
 -- In:   $1 subscription · $2 generation · $3 low · $4 worker · $5 fencing token · $6 lowest hash of the upper half · $7 high
--- Out:  row of the lease of each half, and its failures as JSON; no rows: the lease was lost, or there is no such half
+-- Out:  one row; no row: the lease was lost, or there is no such half
 -- Plan: Index Scan using fait_ranges_pkey, after one of fait_subscriptions_pkey: changes of a registration wait for the end
 --       of this statement, or this statement for theirs, so that they change both halves
 WITH registration AS MATERIALIZED (
@@ -13,15 +13,10 @@ WITH registration AS MATERIALIZED (
         -- fault: stale-lease-splits-in-postgres
         AND r.worker = $4 AND r.fencing_token = $5
     RETURNING r.*
-), upper_half AS (
-    INSERT INTO {schema}.fait_ranges
-        (subscription, generation, low, high, position, frontier, pending, health, worker, fencing_token)
-    -- fault: new-half-begins-at-token-1-in-postgres
-    SELECT subscription, generation, $6, $7, position, frontier, pending, health, worker, fencing_token
-    FROM lower_half
-    RETURNING *
 )
-SELECT low, high, fencing_token, position, frontier, array_to_json(pending)::text,
-    {schema}.fait_range_failures_1($1, $2, low, high)
-FROM (TABLE lower_half UNION ALL TABLE upper_half) AS halves
-ORDER BY low;
+INSERT INTO {schema}.fait_ranges
+    (subscription, generation, low, high, position, frontier, pending, health, worker, fencing_token)
+-- fault: new-half-begins-at-token-1-in-postgres
+SELECT subscription, generation, $6, $7, position, frontier, pending, health, worker, fencing_token
+FROM lower_half
+RETURNING low;

@@ -1,9 +1,8 @@
 -- extend_lower_range: extend a range over its upper neighbor, under a fencing token that neither has had.
 -- In:   ?1 subscription · ?2 generation · ?3 low · ?4 worker · ?5 fencing token · ?6 low and ?7 fencing token of the upper one
---       ?8 position, or NULL if nothing is pending · ?9 pending
--- Out:  row of the lease; no row: a lease was lost, or they cannot be merged
+-- Out:  one row; no row: a lease was lost, or they cannot be merged
 UPDATE fait_ranges AS r SET
-    high = upper.high, position = ifnull(?8, r.frontier), pending = ?9,
+    high = upper.high,
     -- fault: token-of-upper-range-reused
     fencing_token = max(r.fencing_token, upper.fencing_token) + 1
 FROM fait_ranges AS upper
@@ -13,4 +12,6 @@ WHERE r.subscription = ?1 AND r.generation = ?2 AND r.low = ?3 AND r.worker = ?4
     AND upper.fencing_token = ?7
     -- fault: ranges-merged-at-different-frontiers
     AND upper.frontier = r.frontier
-RETURNING low, high, fencing_token, position, frontier, pending;
+    -- fault: pending-positions-merged
+    AND r.position = r.frontier AND upper.position = upper.frontier -- nothing is pending
+RETURNING low;

@@ -1,8 +1,8 @@
 -- move_range: move a range, if fencing token and revision are still current.
 -- In:   ?1 subscription · ?2 generation · ?3 low · ?4 fencing token · ?5 revision · ?6 position
---       ?7 frontier · ?8 pending · ?9 health
+--       ?7 frontier · ?8 pending
 -- Out:  one row; no row: the work is fenced
-UPDATE fait_ranges SET position = ?6, frontier = ?7, pending = ?8, health = ?9
+UPDATE fait_ranges SET position = ?6, frontier = ?7, pending = ?8, health = ''
 WHERE subscription = ?1 AND generation = ?2 AND low = ?3
     -- fault: stale-fencing-token-accepted
     AND fencing_token = ?4
