@@ -10,6 +10,48 @@ BROKERS = "tests/relay/test_brokers.py::test_"
 
 FAULTS = [
     Mutant(
+        "from a number of failed keys on, an attempt at one of them precedes each event of another key",
+        "_subscriptions/lane_worker.py",
+        "many-failed-keys-delay-all-others",
+        "self._live_is_next = False",
+        OUTAGES + "event_is_handled_after_one_wait_although_many_keys_fail",
+    ),
+    Mutant(
+        "a function of a policy that raises stops the subscription",
+        "_subscriptions/failure.py",
+        "error-of-outages-stops-the-subscription",
+        "raise",
+        OUTAGES + "function_of_a_policy_that_fails_makes_no_error_an_outage",
+    ),
+    Mutant(
+        "a handler of all events in order stands still at a parked event",
+        "_subscriptions/reactor.py",
+        "parked-event-of-all-is-not-told",
+        "self.policy = policy",
+        OUTAGES + "handler_of_all_events_in_order_is_paused_at_one_that_would_be_parked",
+    ),
+    Mutant(
+        "another order key is accepted while keys have failed",
+        "_subscriptions/registration.py",
+        "failed-keys-lost-by-another-order-key",
+        "if True:",
+        "tests/subscriptions/test_definition_changes.py::test_other_order_key_is_not_accepted_while_keys_have_failed[sqlite]",
+    ),
+    Mutant(
+        "a rebuild ends a pause without a record",
+        "_subscriptions/registration.py",
+        "pause-ended-without-a-record",
+        "pass",
+        "tests/subscriptions/test_definition_changes.py::test_rebuild_that_ends_a_pause_is_recorded_as_a_resume[sqlite]",
+    ),
+    Mutant(
+        "to forget a subscription is the advice for messages behind a failed key",
+        "_store/health.py",
+        "forget-advised-for-a-failed-key",
+        "if False:",
+        "tests/tools/test_doctor.py::test_advice_for_messages_behind_a_failed_key_does_not_forget_its_subscription",
+    ),
+    Mutant(
         "a short outage counts once for each range",
         "_subscriptions/subscription_run.py",
         "outage-counts-once-for-each-range",

@@ -224,3 +224,38 @@ async def test_stored_parts_can_be_read_from_another_process(url: str) -> None:
     assert '"columns":{"id":"text","total":"decimal"}' in text
     assert '"market.ordered":"version 1, ' in text
     assert '"Totals.evolve":"' in text
+
+
+async def test_other_order_key_is_not_accepted_while_keys_have_failed(url: str) -> None:
+    def app_of(order_key: Any) -> fait.App:
+        app = fait.App("market")
+
+        @app.on(Ordered, name="note", order_key=order_key, on_failure=fait.FailurePolicy(attempts=1, then="park"))
+        def note(event: Ordered) -> None:
+            if event.amount < 0:
+                raise ValueError("negative")
+
+        return app
+
+    async with app_of("stream").open(url) as s:
+        await s.publish(Ordered(-1), stream="order-1")
+        with pytest.raises(fait.Stale, match="is parked"):
+            await s.wait()
+    with pytest.raises(fait.UsageError, match=r"keys of 'note' have failed, such as 'order-1'.*Nothing was changed"):
+        async with app_of("all").open(url, accept=["note"], run="elsewhere"):
+            pass
+    async with app_of("stream").open(url, run="elsewhere") as s:
+        assert [each.state for each in await s.store.failures.failures()] == ["parked"]
+
+
+async def test_rebuild_that_ends_a_pause_is_recorded_as_a_resume(url: str) -> None:
+    app, _ = totals("1")
+    async with app.open(url, run="elsewhere") as s:
+        await s.store.registrations.pause("totals", by="ada", reason="wrong sums")
+    async with app.open(url, rebuild=["totals"], run="elsewhere") as s:
+        recorded = [each.action for each in await s.store.failures.actions()]
+        registration = await s.store.registrations.registration("totals")
+
+    assert recorded == ["resume", "rebuild", "pause"]
+    assert registration is not None
+    assert not registration.paused

@@ -1,4 +1,4 @@
-"""What a worker of a lane does beside the usual way: keys that fail while others are behind, conflicts, and its end."""
+"""Work of a lane in rare cases: keys that fail while others are behind, conflicts, and its end."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from fait._subscriptions.reactor import Reactor
 from fait._subscriptions.subscription import Tenure
 from fait.testing.contract.policies import eventually
 from fait.testing.contract.processors import until
+from fait.testing.contract.turns import turns
 
 pytestmark = pytest.mark.anyio
 
@@ -105,7 +106,7 @@ async def test_old_code_that_takes_over_a_key_with_a_newer_event_says_so(shared_
     async with new.open(shared_url, run="elsewhere") as writer, old.open(shared_url) as s:
         await writer.publish(Counted(2), stream="slow-1")
         for number in range(20):
-            await asyncio.sleep(0.02)
+            await turns(50)
             await writer.publish(Counted(number), stream=f"other-{number}")
         gate.set()
         await eventually(lambda: _has_error(s, fait.EventTooNew))
@@ -144,7 +145,7 @@ async def test_worker_that_cannot_begin_waits_although_a_key_is_to_be_retried(
     monkeypatch.setattr(Reactor, "begin", begin)
     async with app.open(shared_url):
         await begun.wait()
-        await asyncio.sleep(0.1)
+        await turns(200)
 
     assert waits < 20
 
@@ -159,7 +160,7 @@ async def test_conflict_of_one_key_is_remembered_while_others_are_recorded() -> 
         if ctx.envelope.stream == "order-1":
             calls += 1
             await ctx.using(key="charge-1").publish(Charged(1), stream="charges-1")
-        await asyncio.sleep(0.002)
+        await turns(3)
 
     async with app.open("memory:") as s:
         await s.using(key="charge-1").publish(Charged(1), stream="charges-1")

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,10 @@ import apsw
 import pytest
 
 import fait
+from fait._store.health import _find_held_messages
+from fait._store.ports.leases import Range
+from fait._store.ports.log import OldestMessage
+from fait._store.ports.registrations import RangeKey, Registration
 
 Run = Callable[..., Any]
 
@@ -117,6 +122,21 @@ def test_message_held_too_long_by_a_subscription_is_a_finding_with_its_age(run: 
     details = {each["name"]: each["detail"] for each in json.loads(result.stdout)["checks"] if each["status"] != "ok"}
     assert details.keys() == {"subscription past", "subscription stuck", "messages for stuck"}
     assert details["messages for stuck"].endswith("the oldest message that it has not passed, a 'mail', is 9 days old")
+
+
+async def test_advice_for_messages_behind_a_failed_key_does_not_forget_its_subscription() -> None:
+    class OldLog:
+        async def oldest_messages(self, after: int) -> list[OldestMessage]:
+            return [OldestMessage("mail", after + 1, datetime(2020, 1, 1, tzinfo=UTC))]
+
+    log: Any = OldLog()
+    registration = Registration("send", "app", "reactor", "", (), "log", "epoch")
+    failing = Range(RangeKey("send"), 9, "", 1, None, failed_position=5, failed_key="mail-1")
+
+    [finding] = await _find_held_messages(log, registration, failing, 9, "sqlite:///x.db")
+
+    assert "parked show send" in finding.advice
+    assert "--forget" not in finding.advice
 
 
 @pytest.mark.parametrize(

@@ -191,12 +191,12 @@ def is_outage(error: BaseException, policy: FailurePolicy) -> bool:
         return isinstance(error, outages)
     try:
         return bool(outages(error))
-    # fault: error-of-outages-stops-the-subscription
     except Exception as error_of_policy:  # it may expect errors of a service only
         logger.error(
             "outages= of a policy has failed, so that an error is no outage: error=%s",
             describe_error(error_of_policy, policy.messages),
         )
+        # fault: error-of-outages-stops-the-subscription
         return False
 
 
