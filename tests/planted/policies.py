@@ -10,6 +10,13 @@ BROKERS = "tests/relay/test_brokers.py::test_"
 
 FAULTS = [
     Mutant(
+        "the reason of a pause is not found after many other actions",
+        "_store/health.py",
+        "pause-before-many-actions-not-found",
+        "actions = await store.failures.actions()",
+        "tests/tools/test_doctor_workers.py::test_parked_keys_and_pause_are_named_with_their_reasons",
+    ),
+    Mutant(
         "from a number of failed keys on, an attempt at one of them precedes each event of another key",
         "_subscriptions/lane_worker.py",
         "many-failed-keys-delay-all-others",

@@ -17,7 +17,9 @@ import pytest
 
 import fait
 from fait._clock import ManualClock, SystemClock
+from fait._store.open import open_store
 from fait._store.overview import read_overviews
+from fait._store.ports.failures import MAX_ACTIONS
 from fait._store.ports.store import Store
 from fait._store.ports.unit_of_work import RangeMove, UnitOfWork
 from fait._subscriptions.takeover import take_over
@@ -68,9 +70,19 @@ async def test_event_that_is_retried_in_a_live_worker_is_named(run: Run, url: st
     assert "fait parked show invoice --store" in advice
 
 
+async def record_actions(url: str, number: int) -> None:
+    store = await open_store(url, create=False)
+    try:
+        for _ in range(number):
+            await store.failures.record_action("discard", "other", "{}", "ada", "")
+    finally:
+        await store.close()
+
+
 def test_parked_keys_and_pause_are_named_with_their_reasons(run: Run, url: str) -> None:
     park(url, 3, a=[-1], b=[0], c=[-2])
     assert run("pause", "invoice", "--by", "ada", "--reason", "bank is closed", "-s", url).exit_code == 0
+    asyncio.run(record_actions(url, MAX_ACTIONS))  # the pause is none of the last ones
 
     found = problems(run, url)
 

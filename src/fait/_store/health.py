@@ -25,11 +25,17 @@ MAX_CALL_S: Final = 30.0
 MAX_HELD_AGE: Final = DEFAULT_RETENTION
 """Maximum age of a message that a subscription has not passed; an older one is a problem."""
 
+MAX_EXAMINED_ACTIONS: Final = 10_000
+"""Number of actions among which the one is searched that has paused a subscription."""
+
 
 async def examine_subscriptions(store: Store, redacted_url: str) -> list[Finding]:
     """Check each subscription: its log and epoch, the positions of its ranges, its worker, and the keys that failed."""
     overviews, findings = await read_overviews(store), list[Finding]()
-    pauses = {each.subscription: each for each in reversed(await store.failures.actions()) if each.action == "pause"}
+    is_any_paused = any(each.state == "paused" for each in overviews)
+    # fault: pause-before-many-actions-not-found
+    actions = await store.failures.actions(limit=MAX_EXAMINED_ACTIONS) if is_any_paused else ()
+    pauses = {each.subscription: each for each in reversed(actions) if each.action == "pause"}
     last = await store.log.last_position()  # read after the positions, which are at or below it
     for each in overviews:
         findings.append(_examine_subscription(store.log, each, last, pauses.get(each.name), redacted_url))

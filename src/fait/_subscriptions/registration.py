@@ -145,9 +145,9 @@ class Registrar:
         if stored in ("", declared) or not (failures := await self._store.failures.failures(name)):
             return
         raise UsageError(
-            f"keys of {name!r} have failed, such as {failures[0].key!r}, by another order key: {stored}; now {declared}. "
-            "The new code would pass over their events. Nothing was changed. Let the former code handle or discard "
-            f"them before; see fait parked show {name}"
+            f"keys of {name!r} have failed, such as {failures[0].key!r}, by another order key: {stored}; now "
+            f"{declared}. The new code would pass over their events. Nothing was changed. Let the former code "
+            f"handle or discard them before; see fait parked show {name}"
         )
 
     async def _check_renamed(self, old: str, new: str) -> None:

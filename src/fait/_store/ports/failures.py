@@ -128,7 +128,7 @@ def is_requestable(failure: KeyFailure, *, paused: bool) -> bool:
         paused: whether its subscription is paused.
     """
     # fault: retried-key-requested-in-memory
-    return failure.state == "parked" or (failure.state == "retrying" and paused)
+    return failure.state == "parked" or (failure.shown_state == "retrying" and paused)
 
 
 class FailureRequest(Struct, frozen=True):

@@ -29,12 +29,14 @@ async def pause(
 ) -> None:
     """Pause a subscription in all processes, until fait resume.
 
-    Events that are being handled are not recorded: after the pause they are handled again.
+    Its workers notice within a fifth of a lease: a second by default. Events that they handle until then, or that are
+    being handled, are not recorded: after the pause they are handled again.
     """
     async with open_readonly(store) as opened:
         await registration_of(opened, name)
         changed = await opened.registrations.pause(name, by=operator_name(by), reason=reason)
     _print_result(name, "paused", changed, as_json)
+    print_message("Its workers begin no further call within a fifth of a lease: 1 s by default.")
     print_message(f"It continues after: {command_hint(f'resume {name}', redacted_url(store))}")
 
 

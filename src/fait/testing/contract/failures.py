@@ -183,20 +183,21 @@ class FailureContract(StoreContract):
 
     async def test_key_that_is_retried_can_be_requested_only_during_a_pause(self, store: Store) -> None:
         lease = await acquired(store, "s")
-        await recorded(store, failing(lease, 9, failure_of("a", 4), failure_of("b", 5, state="parked")))
+        parked, continued = failure_of("b", 5, state="parked"), failure_of("c", 6, state="redriving")
+        await recorded(store, failing(lease, 9, failure_of("a", 4), parked, continued))
         await acquired(store, "t")
         await store.registrations.pause("t", by="ops", reason="why")
-        request = FailureRequest("s", ("a", "b"), "discarding", "ops", "why", 5)
+        request = FailureRequest("s", ("a", "b", "c"), "discarding", "ops", "why", 5)
 
         assert await store.failures.request(request) == 1
         await store.registrations.pause("s", by="ops", reason="why")
-        assert await store.failures.request(request) == 2
+        assert await store.failures.request(request) == 3
 
-        assert [each.state for each in await store.failures.requested()] == ["discarding"] * 2
+        assert [each.state for each in await store.failures.requested()] == ["discarding"] * 3
         await store.registrations.resume("s", by="ops", reason="why")
         again = await acquire(store, await range_of(store, "s"), "me")
         assert again is not None
-        assert [each.state for each in again.failures] == ["discarding"] * 2
+        assert [each.state for each in again.failures] == ["discarding"] * 3
 
     async def test_of_concurrent_requests_for_a_key_one_succeeds(self, store: Store) -> None:
         lease = await acquired(store, "s")

@@ -5,7 +5,7 @@
 -- Plan: Index Scan using fait_failures_pkey
 SELECT f.key FROM {schema}.fait_failures AS f
 WHERE f.subscription = $1 AND f.key = ANY($2::text[])
-    AND (f.state = 'parked' OR f.state = 'retrying' AND EXISTS (
+    AND (f.state = 'parked' OR (f.state = 'retrying' OR f.state = 'redriving' AND f.requested_by = '') AND EXISTS (
         SELECT FROM {schema}.fait_subscriptions AS s
         -- fault: retried-key-requested-in-postgres
         WHERE s.subscription = f.subscription AND s.generation = f.generation AND s.state = 'live' AND s.paused

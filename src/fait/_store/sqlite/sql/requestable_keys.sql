@@ -3,7 +3,7 @@
 -- Out:  the keys
 SELECT DISTINCT f.key FROM fait_failures AS f
 WHERE f.subscription = ?1 AND f.key IN (SELECT value FROM json_each(?2))
-    AND (f.state = 'parked' OR f.state = 'retrying' AND EXISTS (
+    AND (f.state = 'parked' OR (f.state = 'retrying' OR f.state = 'redriving' AND f.requested_by = '') AND EXISTS (
         SELECT 1 FROM fait_subscriptions AS s
         -- fault: retried-key-requested
         WHERE s.subscription = f.subscription AND s.generation = f.generation AND s.state = 'live' AND s.paused = 1
