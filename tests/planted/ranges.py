@@ -221,7 +221,7 @@ FAULTS = [
         "only the last event of a write is looked at",
         "_subscriptions/own_write.py",
         "only-last-event-of-a-write",
-        "found = [*same, *found][-1:]",
+        "events = [*same, *events][-1:]",
         RUNNING + "read_after_write_of_a_failed_key_is_stale_whatever_its_rows_are[True-parked-new]",
     ),
 ]

@@ -1,4 +1,4 @@
-"""What a subscription may know of the processor that calls it: in one call, and under one lease."""
+"""Views of a processor for its subscription: of one call, and of the work under one lease."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -74,7 +74,7 @@ class CallContext:
 
     @property
     def stopping(self) -> bool:
-        """Whether no other event must be handled."""
+        """Whether the worker must not begin to handle another event."""
         return self._worker.stopping
 
     @property

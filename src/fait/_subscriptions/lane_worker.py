@@ -93,7 +93,7 @@ class LaneWorker:
 
     @property
     def stopping(self) -> bool:
-        """Whether no other event must be handled."""
+        """Whether the worker must not begin to handle another event."""
         return (self._stopped and self._end is None) or bool(self.lease_lost) or self._problem is not None
 
     @property

@@ -64,15 +64,15 @@ class OwnWrite:
             return ()
         await self._log.head()  # another process may have passed the position before this one could read it
         low, size = self.position - 1, max(_MIN_READ, min(self._events, PAGE_SIZE))
-        found = await self._read_between(low, self.position)
-        while found and low > 0 and len(found) < self._events:
+        events = await self._read_between(low, self.position)
+        while events and low > 0 and len(events) < self._events:
             low, high = max(0, low - size), low
-            same = await self._read_between(low, high, found[-1])
+            same = await self._read_between(low, high, events[-1])
             if not same:
                 break
             # fault: only-last-event-of-a-write
-            found = [*same, *found][-self._events :]
-        return found
+            events = [*same, *events][-self._events :]
+        return events
 
     async def _read_between(self, low: int, high: int, last: RecordedEvent | None = None) -> list[RecordedEvent]:
         """Return the events above a position, up to another one: all, or those that may be of the append of `last`."""

@@ -136,8 +136,8 @@ class Projection:
             return self._find_decoders(events)
 
     def _find_decoders(self, events: Sequence[RecordedEvent]) -> list[tuple[RecordedEvent, Decode]]:
-        found = self._decoders
-        return [(each, decode) for each in events if (decode := found[each.type][each.schema_version]) is not None]
+        decoders = self._decoders
+        return [(each, decode) for each in events if (decode := decoders[each.type][each.schema_version]) is not None]
 
     def _add_decoder(self, event: RecordedEvent) -> None:
         if event.schema_version not in self._decoders[event.type]:

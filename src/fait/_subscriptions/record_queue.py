@@ -37,7 +37,7 @@ Result = RecordResult | Exception
 
 
 class JobResult(Struct, eq=False):
-    """What a job has done.
+    """The result of a job.
 
     Attributes:
         events: live events that are finished; none of a job for a failed key, whose failure tells what is finished.

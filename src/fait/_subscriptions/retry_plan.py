@@ -25,7 +25,7 @@ MAX_FAILURES_IN_A_ROW: Final = 20
 _LOG_WORDS: Final[Mapping[FailureAction, str]] = {
     "retry": "retrying in {:.2f} s",
     "park": "parked",
-    "stop": "stopped",
+    "stop": "subscription paused",
     "skip": "skipped",
 }
 

@@ -1,4 +1,4 @@
-"""What the processors of a subscription share in this process, such as its reader and the outage that they wait for."""
+"""State that the processors of a subscription share in this process, such as its reader and its outages."""
 
 import asyncio
 import logging
@@ -47,7 +47,7 @@ class _EventWithoutKey(Struct, eq=False):
 
 
 class SubscriptionRun:
-    """What the processors of a subscription share in this process.
+    """State that the processors of a subscription share in this process.
 
     Args:
         subscription: handles the events.
