@@ -37,7 +37,7 @@ async def test_publishers_and_a_consumer_in_different_threads_use_one_broker() -
         each.start()
     bodies: list[bytes] = []
     while len(bodies) < THREADS * MESSAGES:
-        batch = await consumer.receive(10)
+        batch = await consumer.receive(30)
         assert isinstance(batch, ConsumedBatch)
         bodies += [each.body for each in batch.messages]
     for each in threads:

@@ -68,7 +68,9 @@ async def has_lag(url: str, lag: int) -> bool:
     return bool(json.loads(await run(url, "status", "--json"))["lag"] == lag)
 
 
-async def test_consumer_with_too_many_stored_messages_is_full(store_url: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_consumer_with_too_many_stored_messages_is_full(
+    store_url: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     for module in (source, overview, health):
         monkeypatch.setattr(module, "MAX_STORED_MESSAGES", 2)
     monkeypatch.setattr(source, "BACKLOG_INTERVAL_S", 0.05)
@@ -77,6 +79,7 @@ async def test_consumer_with_too_many_stored_messages_is_full(store_url: Any, mo
         await topic.publish(placed(1, "a"), placed(2, "a"))
         async with failing_app(topic, seen, failing).open(url, lease_s=0.5) as s:
             await idle(s, 2)
+            await until(lambda: "receives no more messages" in caplog.text)
             status = json.loads(await run(url, "status", "--json"))
             checks = {each["name"]: each for each in json.loads(await run(url, "doctor", "--json"))["checks"]}
 

@@ -194,13 +194,14 @@ class MemoryServer:
             loop.call_soon_threadsafe(event.set)
 
     async def wait(self, condition: Callable[[], bool], timeout_s: float) -> None:
-        """Wait until a message is published, a lane is assigned, or the timeout, unless a condition holds already."""
+        """Wait until a condition holds, which a message or a lane may fulfill, or until the timeout."""
         event = asyncio.Event()
         self._waiting[event] = asyncio.get_running_loop()
         try:
-            if not condition():
-                async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(timeout_s):
+                while not condition():  # also if it was fulfilled by a message that the caller has taken since
                     await event.wait()
+                    event.clear()
         except TimeoutError:
             pass
         finally:
