@@ -99,7 +99,7 @@ bench-handled: install ## measure from a commit to a handler in another process,
 bench-held: install ## measure a relay while transactions of other programs are held open: 5 minutes
 	PYTHONPATH=bench:. $(BIN)/python -m held $(ARGS)
 
-bench-workers: install ## measure concurrent calls, processes, a poisoned key and the loss of a worker: some minutes
+bench-workers: install ## measure concurrent calls, processes, a poisoned key and the loss of a worker: 12 minutes
 	PYTHONPATH=bench:. $(BIN)/python -m workers $(ARGS)
 
 bench-upcasting: install ## measure decoding of events of current and older versions: 10 s

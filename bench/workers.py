@@ -1,6 +1,6 @@
 """Measures what workers share and what they wait for: calls at the same time, processes, poisoned keys, a lost worker.
 
-    make bench-workers                           all measurements, on SQLite and PostgreSQL: some minutes
+    make bench-workers                           all measurements, on SQLite and PostgreSQL: 12 minutes
     make bench-workers ARGS="calls takeover"     some of them
 
 calls      events per second of a handler that waits for 20 ms, one call at a time and 64
