@@ -220,8 +220,8 @@ class Processor:
         # fault: outage-not-reported
         await self._report_outage()
         run, delay_s = self._run, self._delay_s
-        # fault: failing-worker-keeps-lease
         is_long = delay_s >= REST_SHARE * run.lease_s and run.makes_no_progress
+        # fault: failing-worker-keeps-lease
         if is_long or isinstance(run.outage_error(self.key), EventTooNew):
             await self._release_lease()
             run.rests_until = run.clock.monotonic() + max(delay_s, REST_SHARE * run.lease_s)
