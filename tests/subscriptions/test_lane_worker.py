@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
@@ -171,7 +172,7 @@ async def test_conflict_of_one_key_is_remembered_while_others_are_recorded() -> 
     assert calls == 2
 
 
-async def test_call_is_canceled_with_its_worker_while_that_records() -> None:
+async def test_call_is_canceled_with_its_worker_while_that_records(monkeypatch: pytest.MonkeyPatch) -> None:
     app, ended, running, recording = fait.App("lane"), list[str](), asyncio.Event(), asyncio.Event()
 
     @app.on(Counted, concurrency=4, on_failure=fait.FailurePolicy(initial_s=60, max_s=60))
@@ -196,16 +197,11 @@ async def test_call_is_canceled_with_its_worker_while_that_records() -> None:
         await running.wait()
         [processor] = s._subscription_runner.groups["handle"]._processors.values()
         assert processor.work is not None
-        processor.work._records._recorder = _Recorder(hang)
+        monkeypatch.setattr(processor.work._records, "_recorder", SimpleNamespace(record=hang))
         await s.publish(Counted(3), stream="bad-1")  # it is set aside, which is recorded
         await recording.wait()
 
     assert ended == ["canceled"]
-
-
-class _Recorder:
-    def __init__(self, record: Any) -> None:
-        self.record = record
 
 
 async def test_error_of_a_key_that_was_handled_is_not_shown_while_another_is_parked() -> None:

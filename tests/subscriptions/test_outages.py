@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -60,7 +61,7 @@ async def test_short_outage_of_many_ranges_counts_once(monkeypatch: pytest.Monke
         works = [each.work for each in group._processors.values()]
         for each in works:
             assert each is not None
-            monkeypatch.setattr(each._records, "_recorder", _Recorder(record))
+            monkeypatch.setattr(each._records, "_recorder", SimpleNamespace(record=record))
         await s.append(*(fait.NewEvents(f"case-{number}", [Counted(number)]) for number in range(100)))
         await until(lambda: refused >= RANGES)
         is_away, ended_at = False, time.monotonic()
@@ -69,11 +70,6 @@ async def test_short_outage_of_many_ranges_counts_once(monkeypatch: pytest.Monke
         assert len(handled) == 100
         assert len(group.tokens) == RANGES  # none was released
         assert time.monotonic() - ended_at < 5
-
-
-class _Recorder:
-    def __init__(self, record: Any) -> None:
-        self.record = record
 
 
 async def test_outage_of_one_range_lasts_while_others_make_progress(

@@ -81,7 +81,7 @@ class LaneWorker:
         self._retries = RetryPlan(run, lane)
         self._errors: dict[str, Exception] = {}  # the last error of each key that has failed
         self._conflicts = Conflicts(run.definition.name, lane)
-        # A live job follows one for a failed key. It comes first if many have failed: once it succeeds, no key waits.
+        # A live job follows one for a failed key. It comes first if keys have failed and none succeeded since.
         # fault: many-failed-keys-delay-all-others
         self._live_is_next = bool(run.failing_keys)
         self._passed_since = 0.0

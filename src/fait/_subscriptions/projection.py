@@ -121,10 +121,11 @@ class Projection:
 
     def _changes_by_key(self, events: Sequence[tuple[RecordedEvent, Decode]]) -> Iterator[tuple[Any, Envelope[Any]]]:
         """Yield the keys according to `key_of` and the event for each, decoded again so that rows share no list."""
-        for envelope, event in zip(_decode_all(events), events, strict=True):
+        for event, decode in events:
+            envelope = _decode(event, decode)
             for number, key in enumerate(self._model.keys_of(envelope)):
                 # fault: rows-share-an-event
-                yield key, next(_decode_all([event])) if number else envelope
+                yield key, _decode(event, decode) if number else envelope
 
     def _with_decoders(self, events: Sequence[RecordedEvent]) -> list[tuple[RecordedEvent, Decode]]:
         """Return the events that are not ignored, each with its decoder."""
@@ -184,7 +185,7 @@ def _evolve_streams(
 ) -> None:
     """Fold events into the rows of their streams, each decoded just before: so the memory of the last one is reused."""
     for recorded_event, decode in events:
-        try:
+        try:  # a call of `decode_recorded` for each event would take longer
             event = decode(recorded_event.data)
         except Exception:
             event = decode_recorded(decode, recorded_event)  # says what is wrong
@@ -198,10 +199,5 @@ def _evolve_keys(evolve: Evolve, changes: Iterable[tuple[Any, Envelope[Any]]], r
         rows[key] = evolve(rows[key], envelope.event, envelope)
 
 
-def _decode_all(events: Iterable[tuple[RecordedEvent, Decode]]) -> Iterator[Envelope[Any]]:
-    for recorded_event, decode in events:
-        try:
-            event = decode(recorded_event.data)
-        except Exception:
-            event = decode_recorded(decode, recorded_event)  # says what is wrong
-        yield Envelope(event, recorded_event)
+def _decode(event: RecordedEvent, decode: Decode) -> Envelope[Any]:
+    return Envelope(decode_recorded(decode, event), event)

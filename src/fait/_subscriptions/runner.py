@@ -27,7 +27,7 @@ from fait._subscriptions.subscription import Subscription
 from fait._subscriptions.worker_observer import WorkerObserver
 from fait._telemetry import logger
 
-__all__ = ["STOP_TIMEOUT_S", "Runner"]
+__all__ = ["HEARTBEAT_SHARE", "STOP_TIMEOUT_S", "Runner"]
 
 HEARTBEAT_SHARE: Final = 1 / 4
 """Interval between two heartbeats, and between two looks at the ranges, as a fraction of the lease duration."""

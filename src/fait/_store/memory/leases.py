@@ -93,8 +93,8 @@ class MemoryLeases:
         if first is None or second is None or first.worker != second.worker:
             return False
         are_neighbors = replace(first.key, low=first.high) == second.key
-        is_pending = len({first.position, first.frontier, second.position, second.frontier}) > 1
-        if not are_neighbors or is_pending:
+        are_at_one_position = len({first.position, first.frontier, second.position, second.frontier}) == 1
+        if not (are_neighbors and are_at_one_position):
             return False
         self._state.remove(second.key)
         token = max(first.fencing_token, second.fencing_token)

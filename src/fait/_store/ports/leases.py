@@ -214,12 +214,12 @@ class Leases(Protocol):
     async def split(self, lease: Lease, middle: int) -> bool:
         """Split a range in two that have its position, frontier and pending positions. No record may be under way.
 
+        Both halves have the same worker, and fencing tokens that were never used. Both have all pending positions: each
+        half ignores those of the other.
+
         Args:
             lease: the lease of the range.
             middle: lowest hash of the upper half, above `low` and below `high`.
-
-        Both halves have the same worker, and fencing tokens that were never used. Both have all pending positions: each
-        half ignores those of the other.
 
         Returns:
             False if the lease was lost, or `middle` is not inside of the range: nothing was changed.

@@ -3,6 +3,8 @@
 from fait._store.command_hint import command_hint
 from fait._store.ports.failures import MAX_ACTIONS
 from fait._store.store_url import redacted_url
+from fait._subscriptions.processor_group import LEASE_DURATION_S
+from fait._subscriptions.runner import HEARTBEAT_SHARE
 from fait._tools.cli.browse import LimitOption
 from fait._tools.cli.operator import (
     ByOption,
@@ -29,14 +31,17 @@ async def pause(
 ) -> None:
     """Pause a subscription in all processes, until fait resume.
 
-    Its workers notice within a fifth of a lease: a second by default. Events that they handle until then, or that are
-    being handled, are not recorded: after the pause they are handled again.
+    Its workers notice within a quarter of a lease. Events that they handle until then, or that are being handled, are
+    not recorded: after the pause they are handled again.
     """
     async with open_readonly(store) as opened:
         await registration_of(opened, name)
         changed = await opened.registrations.pause(name, by=operator_name(by), reason=reason)
     _print_result(name, "paused", changed, as_json)
-    print_message("Its workers begin no further call within a fifth of a lease: 1 s by default.")
+    notice_s = HEARTBEAT_SHARE * LEASE_DURATION_S
+    print_message(
+        f"Its workers notice within a quarter of a lease ({notice_s:g} s by default), and begin no further call."
+    )
     print_message(f"It continues after: {command_hint(f'resume {name}', redacted_url(store))}")
 
 
