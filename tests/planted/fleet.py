@@ -14,6 +14,22 @@ PLANS: Final = "tests/property/test_fleet.py::test_"
 
 FAULTS: Final = (
     Mutant(
+        "old code is called for events that follow one of a type that was added",
+        "_subscriptions/event_source.py",
+        "added-type-noticed-by-a-record",
+        "if False:",
+        "tests/subscriptions/test_deploys.py"
+        "::test_running_worker_calls_no_handler_for_what_follows_an_event_of_an_added_type[sqlite-8]",
+    ),
+    Mutant(
+        "a page of PostgreSQL counts the changes of registrations before earlier events",
+        "_store/postgres/high_water_mark.py",
+        "older-revisions-for-later-events",
+        "return self._revisions",
+        "tests/contract/test_stores.py"
+        "::TestPostgresPorts::test_page_counts_the_changes_of_registrations_before_its_events[18]",
+    ),
+    Mutant(
         "consumers are not measured",
         "_system.py",
         "consumers-not-measured",

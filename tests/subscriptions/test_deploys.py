@@ -32,11 +32,11 @@ def url(request: pytest.FixtureRequest, store_url: Callable[[str], str]) -> str:
     return store_url(request.param)
 
 
-def handling(version: str, calls: Calls, *types: type[Any]) -> fait.App:
+def handling(version: str, calls: Calls, *types: type[Any], concurrency: int = 1) -> fait.App:
     """Return an app with a handler of event types."""
     app = fait.App("tanks")
 
-    @app.on(*types, name="watch")
+    @app.on(*types, name="watch", concurrency=concurrency)
     async def watch(event: Any, ctx: fait.Context) -> None:
         calls.append((version, ctx.envelope.stream, event.number))
 
@@ -147,6 +147,33 @@ async def test_added_event_type_is_handled_by_new_code_and_no_event_is_lost(url:
     drained = [(version, number) for version, stream, number in calls if stream.startswith("pool") and number % 2]
     assert {version for version, _ in drained} == {"new"}
     assert {version for version, stream, _ in calls if stream.startswith("tank")} == {"old", "new"}
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+async def test_running_worker_calls_no_handler_for_what_follows_an_event_of_an_added_type(
+    url: str, concurrency: int
+) -> None:
+    calls, streams = Calls(), [f"tank-{number}" for number in range(10)]
+    old = handling("old", calls, Filled, concurrency=concurrency)
+    new = handling("new", calls, Filled, Drained)
+    async with old.open(url, lease_s=30) as former:  # it does not look at registrations before the end
+        for stream in streams:
+            await former.publish(Filled(1), stream=stream)
+        await former.wait(timeout_s=30)
+        async with new.open(url, run="elsewhere") as web:
+            for event in (Drained(2), Filled(3)):
+                for stream in streams:
+                    await web.publish(event, stream=stream)
+
+        async def has_stopped(system: fait.System) -> bool:
+            [status] = await system.status()
+            return isinstance(status.error, fait.EventTooNew)
+
+        await eventually(former, has_stopped)
+        assert {number for _, _, number in calls} == {1}
+    async with new.open(url, lease_s=LEASE_S) as last:
+        await last.wait(timeout_s=30)
+    check_order(calls, "tank", [3] * 10)
 
 
 @pytest.mark.parametrize("order", ["new first", "old first"])

@@ -152,11 +152,13 @@ class Page(Struct, frozen=True):
         position: position up to which the log has been searched; the next page starts after it.
         more: whether another page may follow immediately: the number or the size of the events reached a limit, or only
             part of the log was searched.
+        revisions: sum of the revisions of all registrations, after these events were stored; None: not known.
     """
 
     events: list[RecordedEvent]
     position: int
     more: bool
+    revisions: int | None = None
 
 
 class Until(Struct, frozen=True):

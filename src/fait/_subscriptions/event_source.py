@@ -12,7 +12,7 @@ from fait._events.query import Query
 from fait._store.ports.failures import FailureChange, KeyFailure
 from fait._store.ports.inbox import InboxChanges
 from fait._store.ports.leases import Lease
-from fait._store.ports.log import Log
+from fait._store.ports.store import Store
 from fait._store.ports.unit_of_work import RangeMove
 from fait._subscriptions.failed_events import FailedEvents, FailedPage
 from fait._subscriptions.page_reader import PageReader
@@ -55,8 +55,11 @@ class EventSource(Protocol):
         """Wait until there may be an event after a position."""
         ...
 
-    async def read(self, after: int, query: Query, limit: int) -> Page:
-        """Return the next events after a position, at most `limit`."""
+    async def read(self, after: int, query: Query, limit: int) -> Page | None:
+        """Return the next events after a position, at most `limit`; None if the lease is to be given up.
+
+        It is, once the registration was changed: a type may have been added, whose events the page would lack.
+        """
         ...
 
     async def read_failed(self, failure: KeyFailure, query: Query, up_to: int, limit: int) -> FailedPage:
@@ -76,24 +79,39 @@ class LogSource:
     """The events of the log.
 
     Args:
-        log: the log.
+        store: the store of the log.
         reader: reads it for all ranges of the subscription.
         lease: the lease of the range.
         by_stream: whether the order key is the stream.
     """
 
-    def __init__(self, log: Log, reader: PageReader, lease: Lease, *, by_stream: bool) -> None:
+    def __init__(self, store: Store, reader: PageReader, lease: Lease, *, by_stream: bool) -> None:
         self.progress: InboxProgress | None = None
         self.backlog: int | None = None
+        self._registrations = store.registrations
         self._reader = reader
         self._lease = lease
-        self._failed_events = FailedEvents(log, by_stream=by_stream)
-        self.wait = log.wait_for_events
+        self._failed_events = FailedEvents(store.log, by_stream=by_stream)
+        self._revisions: int | None = None  # of all registrations, when that of the lease was last compared
+        self.wait = store.log.wait_for_events
         self.read_failed = self._failed_events.read
 
-    async def read(self, after: int, query: Query, limit: int) -> Page:
-        """Return the next events."""
-        return await self._reader.read(after, query, limit, self._lease)
+    async def read(self, after: int, query: Query, limit: int) -> Page | None:
+        """Return the next events, unless they may follow one of a type that was added."""
+        page = await self._reader.read(after, query, limit, self._lease)
+        # fault: added-type-noticed-by-a-record
+        if page.events and query.types and not await self._precedes_changes(page):
+            return None
+        return page
+
+    async def _precedes_changes(self, page: Page) -> bool:
+        """Whether the registration had the revision of the lease when the events of a page were stored."""
+        if page.revisions is None or page.revisions != self._revisions:
+            registration = await self._registrations.registration(self._lease.key.subscription)
+            if registration is None or registration.revision != self._lease.revision:
+                return False
+            self._revisions = page.revisions
+        return True
 
     async def close(self) -> None:
         """Do nothing: the log belongs to the store."""

@@ -64,8 +64,7 @@ class LaneWorker:
 
     def __init__(self, run: SubscriptionRun, lane: RangeLane, report: Callable[[], None]) -> None:
         self.lane = lane
-        self.lease_lost = ""
-        self.shows_outage = False
+        self.lease_lost, self.shows_outage = "", False
         self._run = run
         self._definition = run.definition
         self._subscription = run.subscription
@@ -241,7 +240,9 @@ class LaneWorker:
         if not lane.more:
             await self.source.wait(lane.cursor)
         page = await self.source.read(lane.cursor, self._query, lane.capacity)
-        if self.stopping:
+        if page is None:
+            self.lose_lease("its definition was changed")
+        if page is None or self.stopping:
             return
         if self._has_recovered(page):
             # fault: ended-outage-not-recorded

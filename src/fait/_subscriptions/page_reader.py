@@ -84,5 +84,5 @@ def _part(kept: _KeptPage, after: int, limit: int, lease: Lease) -> Page:
     numbers = [number for number, slot in slots if slot is None or low <= slot < high]
     events = [page.events[number] for number in numbers[:limit]]
     if len(numbers) > limit:
-        return Page(events, events[-1].position, more=True)
-    return Page(events, page.position, page.more)
+        return Page(events, events[-1].position, more=True, revisions=page.revisions)
+    return Page(events, page.position, page.more, page.revisions)

@@ -126,7 +126,7 @@ class SubscriptionRun:
         return None if outage is None else outage.error
 
     def _open_log(self, lease: Lease) -> EventSource:
-        return LogSource(self.store.log, self._reader, lease, by_stream=self.definition.order_key == "stream")
+        return LogSource(self.store, self._reader, lease, by_stream=self.definition.order_key == "stream")
 
     def begin_call(self) -> int:
         """Let others know for how long a call of the subscription runs. Returns its number, for `end_call`."""

@@ -244,6 +244,9 @@ class Log(Protocol):
 
             A page may end a few milliseconds before the current head, except if the query has tags. Call `head` first
             to read every event that was acknowledged before.
+
+            If the page has `revisions`, they count each change of a registration, in any process, that was
+            acknowledged before one of its events was appended by another process.
         """
         ...
 

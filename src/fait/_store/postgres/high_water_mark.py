@@ -68,6 +68,8 @@ class HighWaterMark:
         self._wake_up = asyncio.Event()
         self._waiters = 0
         self._with_events = False
+        self._revisions: int | None = None
+        self._revisions_position = 0  # up to which they count
         self._fetching: asyncio.Task[int] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -75,6 +77,14 @@ class HighWaterMark:
     def position(self) -> int:
         """The last known mark. The actual mark may be higher."""
         return self._signal.position
+
+    def revisions(self, position: int) -> int | None:
+        """Return the sum of the revisions of all registrations, after the events up to a position were stored.
+
+        None: not known. What this process has appended since the last query counts as if it had been stored before it.
+        """
+        # fault: older-revisions-for-later-events
+        return self._revisions if position <= self._revisions_position else None
 
     def check_not_moved(self) -> None:
         """Raise `LogMoved` if a query or an append has found that the log was moved."""
@@ -142,6 +152,8 @@ class HighWaterMark:
             # fault: append-resets-mark-age
             self._fetched_at = max(self._fetched_at, started)
             self.tail_cache.extend(event.position, [event])
+            if self._revisions_position == self.position:
+                self._revisions_position = event.position
             # Not immediately: the caller of the append continues before the waiting readers.
             # fault: readers-before-appender
             asyncio.get_running_loop().call_soon(self._signal.advance, event.position)
@@ -215,7 +227,7 @@ class HighWaterMark:
             rows = await self._database.fetch("read_tail", previous, MAX_CACHED_EVENTS, MAX_CACHED_BYTES, epoch)
         else:
             rows = await self._database.fetch("high_water_mark", epoch)
-        mark, head, expired_position, *event = rows[0]
+        mark, head, expired_position, *rest = rows[0]
         # fault: lower-mark-as-restore
         # fault: response-in-flight-as-restore
         if head < known_position:
@@ -227,8 +239,10 @@ class HighWaterMark:
             )
         self.known_position = max(self.known_position, head)
         self._fetched_at = max(self._fetched_at, started)
-        has_events = any(column is not None for column in event)
-        self.tail_cache.extend(mark, recorded_events(row[3:-1] for row in rows) if has_events else ())
+        if rest and mark >= self._revisions_position:
+            self._revisions, self._revisions_position = rest[0], mark
+        has_events = any(column is not None for column in rest[1:])
+        self.tail_cache.extend(mark, recorded_events(row[4:-1] for row in rows) if has_events else ())
         self.tail_cache.evict(expired_position)  # some events up to there were deleted
         self._signal.advance(mark)
         return self.position

@@ -151,10 +151,13 @@ class PostgresLog:
                 events += last_events
                 position = min(mark, scan_end)
         if full:
-            return Page(events, events[-1].position, more=True)
+            return self._page(events, events[-1].position, more=True)
         if position < mark:
             position = await self._skip_gap(position, mark)
-        return Page(events, position, more=position < mark)
+        return self._page(events, position, more=position < mark)
+
+    def _page(self, events: list[RecordedEvent], position: int, *, more: bool) -> Page:
+        return Page(events, position, more, self._high_water_mark.revisions(position))
 
     async def _mark(self, position: int, query: Query) -> int:
         """Return the mark for a read after a position.

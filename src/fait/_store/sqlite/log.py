@@ -36,7 +36,7 @@ from fait._store.position_signal import STORE_CLOSED, PositionSignal
 from fait._store.sqlite.append_batch import AppendBatch, append_of_handler, decode_ends, find_existing
 from fait._store.sqlite.connection import SqliteConnection, map_error
 from fait._store.sqlite.retention import expire
-from fait._store.sqlite.rows import head, read_events, read_history, read_page, read_stream
+from fait._store.sqlite.rows import head, page_end, read_events, read_history, read_page, read_stream
 from fait._store.sqlite.statements import SQL
 from fait._store.sqlite.timestamps import to_timestamp
 from fait._store.sqlite.worker_threads import ReaderThreads, WriterThread
@@ -299,8 +299,8 @@ def _fits_inline(append: PendingAppend) -> bool:
 
 def _read_if_near_end(connection: SqliteConnection, after: int, query: Query, limit: int) -> Page | None:
     """Read a page for a live reader; None if there may be many events to read."""
-    last = head(connection)
-    return read_page(connection, after, query, limit, last) if last - after <= MAX_INLINE_ROWS else None
+    end = page_end(connection)
+    return read_page(connection, after, query, limit, end) if end[0] - after <= MAX_INLINE_ROWS else None
 
 
 def _limits(until: Until) -> tuple[int | None, int | None, str | None, str | None] | tuple[()]:

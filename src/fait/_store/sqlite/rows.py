@@ -18,13 +18,16 @@ from fait._events.query import Query
 from fait._store.sqlite.connection import SqliteConnection
 from fait._store.sqlite.statements import SQL
 
-__all__ = ["head", "read_events", "read_history", "read_page", "read_stream"]
+__all__ = ["PageEnd", "head", "page_end", "read_events", "read_history", "read_page", "read_stream"]
 
 _MAX_SMALL_BYTES: Final = 4096
 """Maximum size of the data of an event that is not large; also in the SQL."""
 
 _NO_LIMITS: Final = (None,) * 4
 """No upper limits, for `read_stream`."""
+
+PageEnd = tuple[int, int | None]
+"""The last position of the log, and the sum of the revisions of all registrations at that time."""
 
 _NO_TIME: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -39,9 +42,12 @@ def head(connection: SqliteConnection) -> int:
     return connection.execute(SQL["head"]).get
 
 
-def read_page(
-    connection: SqliteConnection, after: int, query: Query, limit: int, high_water_mark: int | None = None
-) -> Page:
+def page_end(connection: SqliteConnection) -> PageEnd:
+    """Return up to where a page can be read now."""
+    return connection.execute(SQL["page_end"]).get
+
+
+def read_page(connection: SqliteConnection, after: int, query: Query, limit: int, end: PageEnd | None = None) -> Page:
     """A page of the log, as specified by `Log.read`.
 
     Args:
@@ -49,10 +55,10 @@ def read_page(
         after: position before the page.
         query: selects the events.
         limit: maximum number of events.
-        high_water_mark: last position of the page, if the caller has read the head already.
+        end: end of the page, if the caller has read it already.
     """
-    if high_water_mark is None:
-        high_water_mark = head(connection)  # before the events: later commits belong to the next page
+    # Before the events: later commits belong to the next page.
+    high_water_mark, revisions = end or page_end(connection)
     types = _encode(query.types).decode() if query.types else None
     values: tuple[Any, ...] = (after, high_water_mark, limit, types, query.category)
     if query.tags:
@@ -60,9 +66,9 @@ def read_page(
     events, full = _read_limited(connection, "read_tagged" if query.tags else "read_log", values, limit)
     if full:
         # fault: full-page-ends-at-mark
-        return Page(events, events[-1].position, more=True)
+        return Page(events, events[-1].position, more=True, revisions=revisions)
     # fault: log-end-read-after-rows
-    return Page(events, max(after, high_water_mark), more=False)
+    return Page(events, max(after, high_water_mark), more=False, revisions=revisions)
 
 
 def read_stream(

@@ -3,6 +3,7 @@
 
 import asyncio
 
+import pytest
 from msgspec.structs import replace
 
 from fait._store.ports.leases import Lease, Range, Worker
@@ -10,7 +11,8 @@ from fait._store.ports.registrations import RangeKey, Registration
 from fait._store.ports.store import Store
 from fait._store.ports.tables import Column, Row, RowChange, SortOrder, Table
 from fait._store.ports.unit_of_work import HandlerStatement, RangeMove, UnitOfWork
-from fait.testing.contract.store import StoreContract, write
+from fait.testing.contract.store import Opener, StoreContract, added, soon, write
+from fait.testing.contract.turns import let_readers_wait
 
 __all__ = [
     "NOTES", "WORDS", "LeaseContract", "acquired", "acquired_key", "merge", "owned", "prepared",
@@ -213,6 +215,26 @@ class LeaseContract(StoreContract):
 
         assert again is not None
         assert (await range_of(store, "new")).fencing_token > again.fencing_token > first.fencing_token
+
+    async def test_page_counts_the_changes_of_registrations_before_its_events(
+        self, store: Store, opener: Opener
+    ) -> None:
+        if not store.log.features.shared:
+            pytest.skip("the store is not shared, as its features say")
+        await store.registrations.register(replace(registration_of("s"), handled_types=("a",)), 0)
+        async with opener() as other:
+            for revision, waits in enumerate((True, True, False, True), 2):
+                after = await store.log.head()
+                reader = asyncio.create_task(store.log.wait_for_events(after)) if waits else None
+                await let_readers_wait(store.log)
+                await other.registrations.widen("s", (f"type-{revision}",))
+                last = await added(other.log, write("a"))
+                async with soon():
+                    await (reader or store.log.head())
+                page = await store.log.read(after)
+
+                assert page.position == last.position
+                assert page.revisions in {revision, None}
 
     async def test_parts_of_a_definition_are_kept_until_the_definition_is_replaced(self, store: Store) -> None:
         registrations = store.registrations

@@ -8,8 +8,8 @@
 --   expected_epoch  the epoch in which the caller opened the log; NULL: any
 --
 -- Returns at least one row. Each row has the mark, the position of the last visible event (head),
--- fait_log.expired_position, and the columns of an event, which are NULL if there is no event, or if the events exceed a
--- limit: then none is returned.
+-- fait_log.expired_position, the sum of the revisions of all registrations, and the columns of an event, which are NULL
+-- if there is no event, or if the events exceed a limit: then none is returned.
 --
 -- Steps, each with a snapshot of its own:
 --   1. Count the events after `after`. If their positions have no gap, no position up to the last of them is left for
@@ -21,7 +21,7 @@
 CREATE FUNCTION {schema}.fait_read_tail_1(
     after bigint, max_events integer, max_bytes bigint, expected_epoch text DEFAULT NULL
 ) RETURNS TABLE (
-    mark bigint, head bigint, expired_position bigint,
+    mark bigint, head bigint, expired_position bigint, revisions bigint,
     "position" bigint, stream text, version bigint, type text, schema_version integer, id text, data json,
     metadata json, tags text[], recorded_at timestamptz, occurred_at timestamptz, size_bytes integer
 )
@@ -51,6 +51,8 @@ BEGIN
             (SELECT max(position) FROM {schema}.fait_events), (SELECT max(position) FROM {schema}.fait_messages), 0
         ),
         (SELECT expired_position FROM {schema}.fait_log),
+        -- After the mark is known: each change of a registration counts that precedes an event up to the mark.
+        (SELECT sum(revision) FROM {schema}.fait_subscriptions)::bigint,
         e.position, e.stream, e.version, e.type, e.schema_version, e.id::text, e.data, e.metadata, e.tags,
         e.recorded_at, e.occurred_at, e.size_bytes
     FROM (VALUES (true)) AS always LEFT JOIN (
