@@ -135,7 +135,7 @@ def checkpoint(path: Path) -> None:
 
 @linux_only
 @pytest.mark.parametrize("change", OVERWRITES)
-@pytest.mark.parametrize("entrance", ["append", "large append", "read"])
+@pytest.mark.parametrize("entrance", ["append", "large append", "read", "history", "ranges"])
 async def test_store_whose_file_is_overwritten_is_not_used(
     store: Store, path: Path, constant_checks: None, entrance: str, change: str
 ) -> None:

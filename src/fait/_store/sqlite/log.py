@@ -194,6 +194,7 @@ class SqliteLog:
         except apsw.ConnectionClosedError:
             raise StoreUnavailable(STORE_CLOSED) from None
         except apsw.Error as error:
+            self._file.check(time.perf_counter())  # an overwritten file looks corrupt
             raise map_error(error) from error
 
     async def find(self, event_ids: Sequence[str]) -> list[RecordedEvent]:

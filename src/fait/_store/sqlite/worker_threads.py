@@ -143,7 +143,11 @@ class ReaderThreads(_WorkerThreads):
 
     async def run(self, job: Callable[[SqliteConnection], T]) -> T:
         """Run a job in a thread and wait for its result."""
-        result = await super().run(job)
+        try:
+            result = await super().run(job)
+        except Exception:
+            self._file.check(time.perf_counter())  # an overwritten file looks corrupt
+            raise
         self._file.check(time.perf_counter())
         return result
 
