@@ -195,7 +195,7 @@ class Context(Client):
 
 
 class HandlerThreads:
-    """The threads of a handler, one for each concurrent call. Calls of coroutine functions take one too.
+    """The threads of a handler that is not a coroutine function, one for each concurrent call.
 
     A call that has passed its timeout keeps its thread until it returns. Its key is not handled again before that.
     """
@@ -237,7 +237,8 @@ class Reactor:
 
     def __init__(self, reactor: ReactorDefinition, codec: Codec, log: Log, client: Client) -> None:
         self._handled = codec.registry.handled_types(reactor.events)
-        self._threads = HandlerThreads(f"fait-{reactor.name}", reactor.concurrency)
+        is_async = reactor.is_coroutine_function  # it needs no thread
+        self._threads = None if is_async else HandlerThreads(f"fait-{reactor.name}", reactor.concurrency)
         self._reactor = reactor
         self._codec = codec
         self._log = log
@@ -274,6 +275,8 @@ class Reactor:
 
     async def handle(self, events: Sequence[RecordedEvent], context: ProcessingContext) -> Outcome:
         """Call the handler for events until one fails, the time is up or the processor stops."""
+        if self._threads is None:
+            return await self._handle(events, context, None)
         thread = await self._threads.take(self.key_of(events[0]), context)
         if thread is None:
             return Outcome(0)
@@ -283,7 +286,7 @@ class Reactor:
             self._threads.give_back(thread)
 
     async def _handle(
-        self, events: Sequence[RecordedEvent], context: ProcessingContext, thread: HandlerThread
+        self, events: Sequence[RecordedEvent], context: ProcessingContext, thread: HandlerThread | None
     ) -> Outcome:
         buffer = HandlerBuffer(check_ids=context.conflicts > 0)
         contexts, ends, undecodable = self._contexts(events, context.attempt, buffer)
@@ -297,8 +300,8 @@ class Reactor:
             return not context.stopping and (calls not in ends or time.monotonic() < end)
 
         calls, error = await call_each(
-            reactor.handler, contexts, thread=None if reactor.is_coroutine_function else thread,
-            pass_call=reactor.wants_context, timeout_s=reactor.timeout_s, may_continue=may_continue,
+            reactor.handler, contexts, thread=thread, pass_call=reactor.wants_context, timeout_s=reactor.timeout_s,
+            may_continue=may_continue,
         )  # fmt: skip
         finished = bisect_right(ends, calls)
         recorded = contexts[: ends[finished - 1]] if finished else []
