@@ -405,7 +405,7 @@ async def test_manual_clock_ends_the_delay_of_a_retry() -> None:
 
     async with app.open("memory:", clock=clock) as s:
         result = await s.publish(Opened(1), stream="door-1")
-        await until(lambda: bool(attempts))
+        await until(lambda: s._subscription_runner.groups["handle"].state == "failing")
         clock.advance(hours=1, minutes=30)
         await s.wait(result, timeout_s=20)
 

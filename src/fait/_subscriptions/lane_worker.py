@@ -9,7 +9,6 @@ continues.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -420,7 +419,7 @@ class LaneWorker:
         Returns:
             "recorded"; "not_recorded": the events must be handled again; or why the only event cannot be recorded.
         """
-        self._recorded_at = time.monotonic()
+        self._recorded_at = self._run.clock.monotonic()
         try:
             result = await self._records.record(work)
         except StoreUnavailable as error:
@@ -472,11 +471,12 @@ class LaneWorker:
         """Return the time until passed events must be recorded; None if there are none."""
         if not self.lane.has_passed_events:
             return None
+        now = self._run.clock.monotonic()
         if self.lane.has_unrecorded_events:
             # fault: checkpoint-after-each-page
-            return max(0.0, self._recorded_at + CHECKPOINT_INTERVAL_S - time.monotonic())
-        self._passed_since = self._passed_since or self._run.clock.monotonic()
-        return max(0.0, self._passed_since + CHECKPOINT_DELAY_S - self._run.clock.monotonic())
+            return max(0.0, self._recorded_at + CHECKPOINT_INTERVAL_S - now)
+        self._passed_since = self._passed_since or now
+        return max(0.0, self._passed_since + CHECKPOINT_DELAY_S - now)
 
     # Failures
 
