@@ -215,9 +215,11 @@ async def test_each_message_has_an_order_key_of_its_own_in_the_range_that_receiv
     spec = SourceSpec("consumer", topic.name, partial(open_broker, topic.url), reception, timedelta(days=7))
     await topic.publish(*[placed(position, "a") for position in range(1, 21)])
     async with fait.App("stock").open("memory:") as system:
-        source, events = InboxSource(spec, system.store.inbox, SystemClock(), lease), list[fait.RecordedEvent]()
+        store, events = system.store, list[fait.RecordedEvent]()
+        source = InboxSource(spec, store.inbox, store.registrations, SystemClock(), lease)
         while len(events) < 20:
             page = await source.read(len(events), Query(), 100)
+            assert page is not None
             events += page.events
         await source.close()
 

@@ -9,9 +9,38 @@ CONSUMER = "tests/inbox/test_consumer.py::test_"
 SOURCE = "tests/inbox/test_source.py::test_"
 COMPETING = "tests/inbox/test_competing.py::test_"
 START = "tests/inbox/test_start.py::test_"
+DEPLOYS = "tests/inbox/test_deploys.py::test_"
 BACKLOG = "tests/inbox/test_backlog.py::test_"
 
 FAULTS = [
+    Mutant(
+        "old code of a consumer passes over messages of a type that was added",
+        "_delivery/inbox/received_event.py",
+        "consumer-passes-over-added-types",
+        "return False",
+        DEPLOYS + "messages_of_an_added_type_are_left_to_new_code_with_all_that_follow[sqlite-memory]",
+    ),
+    Mutant(
+        "the types of a consumer are not registered",
+        "_delivery/inbox/consumer.py",
+        "types-of-a-consumer-not-registered",
+        "handled_types = ()",
+        DEPLOYS + "messages_of_an_added_type_are_left_to_new_code_with_all_that_follow[sqlite-memory]",
+    ),
+    Mutant(
+        "old code of a consumer is called for messages that follow one of a type that was added",
+        "_delivery/inbox/source.py",
+        "added-type-of-a-consumer-noticed-by-a-record",
+        "if False:",
+        DEPLOYS + "messages_of_an_added_type_are_left_to_new_code_with_all_that_follow[sqlite-memory]",
+    ),
+    Mutant(
+        "a worker that registers an unknown definition forgets the types of other code",
+        "_subscriptions/registration.py",
+        "types-forgotten-with-an-unknown-definition",
+        "types = definition.handled_types",
+        DEPLOYS + "type_that_is_no_longer_handled_is_passed_over_once_that_is_accepted[sqlite-memory]",
+    ),
     Mutant(
         "a consumer keeps the messages that are handled",
         "_delivery/inbox/progress.py",

@@ -23,6 +23,7 @@ from fait._delivery.inbox.source import InboxSource, SourceSpec
 from fait._delivery.wire.outgoing import bucket_of, message_of
 from fait._events.envelope import RecordedEvent
 from fait._store.memory.inbox import MemoryInbox, change_inbox, is_inbox_expected
+from fait._store.memory.registrations import MemoryRegistrations
 from fait._store.memory.state import MemoryState
 from fait._store.ports.inbox import MarkKey
 from fait._store.ports.leases import Lease
@@ -128,7 +129,7 @@ class Model:
         """Work under a new lease, as after a crash: from the stored offsets on, with one record at a time."""
         lease = Lease(RangeKey("consumer"), "w", 1, self.frontier, 1, (), frontier=self.frontier)
         spec = SourceSpec("consumer", TOPIC, _no_broker, Reception(frozenset(), frozenset({"log"})), START - START)
-        self.source = InboxSource(spec, MemoryInbox(self.state), self.clock, lease)
+        self.source = InboxSource(spec, MemoryInbox(self.state), MemoryRegistrations(self.state), self.clock, lease)
         self.clock.advance(hours=self.chance.choice([0, 1, 200]))
         await self.source.fold_marks()
         offsets = {each.lane: int(each.offset) for each in await MemoryInbox(self.state).offsets("consumer")}

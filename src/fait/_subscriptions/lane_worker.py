@@ -277,14 +277,14 @@ class LaneWorker:
         return is_idle and not self.is_failing
 
     def _handled(self, events: Sequence[RecordedEvent]) -> Sequence[RecordedEvent]:
-        """Return the events to handle, up to one whose type only other code handles."""
+        """Return the events to handle, up to one whose type only other code handles; a malformed message has none."""
         definition = self._definition
         if not definition.handled_types:
             return [each for each in events if each.type not in definition.ignored_types]
         # fault: worker-reads-its-own-types
         if self.lane.lease.handled_types == definition.handled_types:
             return events
-        known = list(takewhile(lambda each: each.type in definition.handled_types, events))
+        known = list(takewhile(lambda each: each.type in definition.handled_types or not each.type, events))
         if len(known) < len(events):
             self._too_new = needs_newer_code(definition.name, events[len(known)])
         return known

@@ -299,10 +299,16 @@ class Registrar:
             await self._check_no_old_rows(name, definition.table)
 
     async def _replace_unknown(self, definition: SubscriptionDefinition, registration: Registration) -> None:
-        """Register the hash that only a worker knows, before this one acquires a lease with it."""
+        """Register the hash that only a worker knows, before this one acquires a lease with it.
+
+        The types that other code has added are kept.
+        """
         # fault: unknown-definition-not-replaced
         if registration.definition_hash != definition.definition_hash:
-            await self._registrations.accept(self._registration(definition), parts_of(definition))
+            # fault: types-forgotten-with-an-unknown-definition
+            types = widened(registration, definition.handled_types).handled_types
+            declared = replace(self._registration(definition), handled_types=types)
+            await self._registrations.accept(declared, parts_of(definition))
 
     async def _keep(
         self, definition: SubscriptionDefinition, registration: Registration, position: int, state: OpeningState

@@ -18,7 +18,7 @@ from fait._broker_errors import MalformedMessage
 from fait._clock import Clock
 from fait._decisions.client import Client
 from fait._delivery.brokers.port import Broker
-from fait._delivery.inbox.received_event import MappedMessage, ReceivedEvent, Reception
+from fait._delivery.inbox.received_event import MappedMessage, ReceivedEvent, Reception, bounded_text
 from fait._delivery.inbox.source import InboxSource, SourceSpec
 from fait._delivery.wire.json_bounds import decode_json
 from fait._delivery.wire.received import ReceivedMessage
@@ -135,7 +135,7 @@ class MessageConsumer(Reactor):
             reception = self._reception()
             # fault: logs-reported-by-each-source
             spec = SourceSpec(consumer.name, consumer.topic, connect, reception, window, consumer.start, reported)
-            return InboxSource(spec, store.inbox, clock, lease)
+            return InboxSource(spec, store.inbox, store.registrations, clock, lease)
 
         self.open_source: OpenSource = open_source
 
@@ -147,11 +147,14 @@ class MessageConsumer(Reactor):
         # Offsets mean nothing at another broker or for another topic.
         # fault: other-broker-read-from-old-offsets
         definition_hash = "" if destination is None else _hash_of(place_of(destination), consumer.topic)
+        # fault: types-of-a-consumer-not-registered
+        handled_types = tuple(sorted(map(bounded_text, self._types)))
         is_ordered = destination is None or destination.options.get("order") != "none"
         return SubscriptionDefinition(
             name=handler.name,
             kind="consumer",
             definition_hash=definition_hash,
+            handled_types=handled_types,
             parts=self._parts,
             depends_on_environment=True,
             start="beginning",
@@ -169,15 +172,20 @@ class MessageConsumer(Reactor):
         broker = shown_destination(consumer.destination) if destination is None else place_of(destination)
         return parts_of_options({"topic": consumer.topic, "broker": broker})
 
+    @property
+    def _types(self) -> frozenset[str]:
+        """Types of the CloudEvents that it handles; empty: all, or what its mapping function selects."""
+        consumer = self._consumer
+        return frozenset[str]() if consumer.mapping else frozenset(consumer.types or self._handled.stored_names)
+
     def _reception(self) -> Reception:
         consumer, declared = self._consumer, [event_type(each) for each in self._consumer.events]
-        types = frozenset(consumer.types or self._handled.stored_names)
         version = next((each.schema_version for each in declared if each is not None), 1)
         keys = signing_keys(consumer.verify, os.environ)
         from fait._delivery.brokers.destination import with_variables  # slow to import, and only a worker needs it
 
         trusts = frozenset(with_variables(each, os.environ) for each in consumer.trusts)
-        return Reception(types, trusts, consumer.mapping, version, keys=keys)
+        return Reception(self._types, trusts, consumer.mapping, version, keys=keys)
 
     def _decode(self, event: RecordedEvent) -> list[Envelope[Any]]:
         received = cast("ReceivedEvent", event)

@@ -117,6 +117,8 @@ class Reception(Struct, frozen=True, eq=False):
         schema_version: schema version of data that does not say it.
         bounds: what is accepted.
         keys: keys of signatures, one of which each handled message must have; empty: none is needed.
+        registered: types that the consumer is registered for, so that other code handles them; empty: all; None: none
+            but `types`.
     """
 
     types: frozenset[str]
@@ -125,6 +127,7 @@ class Reception(Struct, frozen=True, eq=False):
     schema_version: int = 1
     bounds: Bounds = Bounds()
     keys: tuple[SigningKey, ...] = ()
+    registered: frozenset[str] | None = None
 
     def event(
         self, number: int, lane: Lane, message: ConsumedMessage, now: datetime, order_key: str | None = None
@@ -188,7 +191,11 @@ class Reception(Struct, frozen=True, eq=False):
         )
 
     def _handles(self, event: CloudEvent) -> bool:
-        return not self.types or event.attributes["type"] in self.types
+        type, registered = event.text("type") or "", self.registered
+        if not self.types or type in self.types:
+            return True
+        # fault: consumer-passes-over-added-types
+        return registered is not None and (not registered or bounded_text(type) in registered)
 
     def _check_signature(self, received: ReceivedMessage, topic: str) -> None:
         # fault: signature-not-required

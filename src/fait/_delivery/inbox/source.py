@@ -38,7 +38,7 @@ from fait._store.ports.inbox import (
     MessageId,
 )
 from fait._store.ports.leases import Lease
-from fait._store.ports.registrations import slot_of
+from fait._store.ports.registrations import Registrations, slot_of
 from fait._subscriptions.failed_events import FailedPage
 from fait._telemetry import logger
 
@@ -97,6 +97,7 @@ class InboxSource:
     Args:
         spec: what it receives.
         inbox: what it remembers.
+        registrations: say which types the consumer handles.
         clock: the current time.
         lease: the lease.
 
@@ -105,14 +106,19 @@ class InboxSource:
         new: new messages that were received, and that the processor has not taken up.
     """
 
-    def __init__(self, spec: SourceSpec, inbox: Inbox, clock: Clock, lease: Lease) -> None:
+    def __init__(
+        self, spec: SourceSpec, inbox: Inbox, registrations: Registrations, clock: Clock, lease: Lease
+    ) -> None:
         self.progress = ReceptionProgress(clock)
         self._spec = spec
         self._inbox = inbox
+        self._registrations = registrations
         self._clock = clock
+        self._lease = lease
+        self._is_outdated = False  # the registration was changed
         self._slots = range(lease.key.low, lease.high)
         self._number = lease.frontier
-        self._reception = spec.reception
+        self._reception = replace(spec.reception, registered=frozenset(lease.handled_types))
         self._is_ordered = True
         self._broker: Broker | None = None
         self._consumer: Consumer | None = None
@@ -131,10 +137,12 @@ class InboxSource:
         while self._number <= after:
             await self._receive(POLL_S)
 
-    async def read(self, after: int, query: Query, limit: int) -> Page:
+    async def read(self, after: int, query: Query, limit: int) -> Page | None:
         """Return the next new messages. Duplicates only increase the position."""
         if self._number <= after:
             await self._receive(0.001)
+        if self._is_outdated:
+            return None
         self.new = [each for each in self.new if each.position > after]
         events: list[RecordedEvent] = [*self.new[:limit]]
         if len(events) < len(self.new):
@@ -189,7 +197,7 @@ class InboxSource:
         self._is_ordered = self.progress.stores_offsets = self._broker.features.order == "lane"
         if not self._is_ordered:  # a lower position may come after a higher one: only ids tell what is new
             # fault: positions-compared-without-order
-            self._reception = replace(spec.reception, trusts=frozenset())
+            self._reception = replace(self._reception, trusts=frozenset())
         self.progress.stored = await self._inbox.count_messages(spec.consumer)
         offsets = {Lane(each.topic, each.lane): each.offset for each in await self._inbox.offsets(spec.consumer)}
         lanes = await self._broker.lanes(spec.topic)
@@ -288,6 +296,9 @@ class InboxSource:
         # Taken before the queries: what is recorded during them may be in neither otherwise.
         marks, ids = self.progress.marks, self.progress.ids
         events, consumer = self._events(batch), self._spec.consumer
+        # fault: added-type-of-a-consumer-noticed-by-a-record
+        if len(events) < len(batch.messages):
+            self._is_outdated = self._is_outdated or await self._was_changed()
         keys = list({each.mark for each in events if each.mark is not None})
         known = {**await self._inbox.marks(consumer, keys), **marks} if keys else marks
         if self._is_ordered:  # else trust makes no difference
@@ -295,6 +306,13 @@ class InboxSource:
         identities = list({id for each in events if (id := _id_to_find(each, known)) is not None})
         seen = {*ids, *await self._inbox.known_ids(consumer, identities)} if identities else set(ids)
         self.new += [each for each in events if self._is_new(each, known, seen)]
+
+    async def _was_changed(self) -> bool:
+        """Whether a message was passed over that may have a type which was added."""
+        if not self._lease.handled_types:
+            return False
+        registration = await self._registrations.registration(self._spec.consumer)
+        return registration is None or registration.revision != self._lease.revision
 
     def _events(self, batch: ConsumedBatch) -> list[ReceivedEvent]:
         events, now = list[ReceivedEvent](), self._clock.now()
