@@ -239,6 +239,18 @@ async def test_timeout_is_located_where_the_handler_waited() -> None:
     assert "await asyncio.Event().wait()" in failure.traceback
 
 
+def test_error_of_fait_is_located_in_no_line_of_fait() -> None:
+    with pytest.raises(fait.UsageError) as raised:
+        fait.ManualClock("now")  # type: ignore[arg-type]
+    error = raised.value
+    own = describe_error(error).location
+    while error.__traceback__ and __file__ in error.__traceback__.tb_frame.f_code.co_filename:
+        error.__traceback__ = error.__traceback__.tb_next
+
+    assert own.startswith(__file__)
+    assert (describe_error(error).location, describe_error(error).text) == ("", str(error))
+
+
 async def test_error_of_a_library_is_located_in_the_handler() -> None:
     async def parse(event: Sent) -> None:
         logging.getLogger("x").setLevel("no such level")

@@ -11,6 +11,8 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from fait._errors import FaitError
+
 __all__ = ["ErrorText", "Messages", "describe_error", "name_of_type", "without_secrets"]
 
 Messages = Literal["mask", "hide"]
@@ -77,7 +79,8 @@ class ErrorText(Struct, frozen=True):
     Attributes:
         type: name of its type, with the module.
         text: its text, without what looks like a secret; hidden if the policy says so.
-        location: file, line and function: the innermost line outside of fait and of Python's own modules, if any.
+        location: file, line and function: the innermost line outside of fait and of Python's own modules, if any; ""
+            for an error of fait that has passed no such line.
         traceback: the code that raised it and its causes, without the value of any variable.
     """
 
@@ -146,10 +149,14 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 def _location(error: BaseException) -> str:
-    """Return the innermost line of the user's code that the error, or else one of its causes, has passed."""
+    """Return the innermost line of the user's code that the error, or else one of its causes, has passed.
+
+    If there is none, its own innermost line; nothing for an error of fait, whose text says all.
+    """
     frames = [each for link in _chain(error) for each in reversed(traceback.extract_tb(link.__traceback__))]
+    innermost = frames[0] if frames and not isinstance(error, FaitError) else None
     # fault: error-located-in-a-library
-    last = next((each for each in frames if _is_users(each.filename)), frames[0] if frames else None)
+    last = next((each for each in frames if _is_users(each.filename)), innermost)
     return f"{last.filename}:{last.lineno} {last.name}" if last else ""
 
 
