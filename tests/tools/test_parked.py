@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from fait._store.ports.failures import FailureRequest, KeyFailure
 from fait._tools.cli.key_requests import _select
 from fait._tools.cli.operator import operator_name
 from tests.tools.parked_shop import Paid, park, publish, shop_of, stop, work_until
+from tests.tools.processes import interrupt_read
 
 Run = Callable[..., Any]
 FAIT = Path(sys.executable).with_name("fait")
@@ -381,8 +381,7 @@ def test_ctrl_c_during_the_question_changes_nothing(run: Run, url: str, failed: 
         assert asking.stderr is not None
         while "Type 3" not in asking.stderr.readline():
             pass
-        time.sleep(0.2)  # the handler of the signal is installed with the question
-        asking.send_signal(signal.SIGINT)
+        interrupt_read(asking, signal.SIGINT)
         assert asking.wait(30) == 130
         asking.communicate()
 

@@ -18,9 +18,10 @@ from fait._store.ports.failures import REQUESTED, FailureRequest, KeyFailure, is
 from fait._store.ports.store import Store
 from fait._store.store_url import redacted_url
 from fait._subscriptions.processor_group import LEASE_DURATION_S
-from fait._tools.cli.operator import confirm_count, format_time, registration_of, worker_advice
+from fait._tools.cli.operator import format_time, registration_of, worker_advice
 from fait._tools.cli.output import CommandFailed, count_of, print_json, print_line, print_message, print_table
 from fait._tools.cli.progress import ProgressMeter
+from fait._tools.cli.standard_input import confirm_count
 
 __all__ = ["KeyFilter", "Operation", "RequestOptions", "as_shown", "execute_request", "print_failures", "stored_key"]
 

@@ -1,10 +1,8 @@
-"""What commands of an operator share: the options of the audit, a typed confirmation, and advice about workers."""
+"""What commands of an operator share: the options of the audit, and advice about workers."""
 
 import getpass
 import os
-import signal
 import socket
-import sys
 from datetime import datetime
 from typing import Annotated
 
@@ -17,14 +15,12 @@ from fait._store.ports.leases import RegisteredWorker
 from fait._store.ports.registrations import Registration
 from fait._store.ports.store import Store
 from fait._store.store_url import redacted_url
-from fait._tools.cli.output import CommandFailed, print_message
 
 __all__ = [
     "ByOption",
     "NameArgument",
     "ReasonOption",
     "YesOption",
-    "confirm_count",
     "format_time",
     "operator_name",
     "registration_of",
@@ -62,26 +58,6 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container whose user has no name
         return f"uid-{os.getuid()}"
-
-
-def confirm_count(count: int, consequence: str, action: str) -> None:
-    """Say on standard error what would happen, and continue only if the number is typed.
-
-    Raises:
-        CommandFailed: something else was typed.
-    """
-    print_message(f"{consequence}\nType {count} to {action}:")
-    if _read_line().strip() != str(count):
-        raise CommandFailed("canceled. Nothing was changed.")
-
-
-def _read_line() -> str:
-    """Read a line of standard input. The first Ctrl-C ends it: asyncio would only cancel the task, which is blocked."""
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        return sys.stdin.readline()
-    finally:
-        signal.signal(signal.SIGINT, previous)
 
 
 def format_time(time: datetime) -> str:
