@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -78,6 +79,37 @@ def test_list_groups_failures_by_error_and_location(run: Run, url: str, failed: 
     text = run("parked", "list", "-s", url)
     assert "builtins.ValueError" in text.stdout
     assert text.stdout.count("\n") == 3
+
+
+def test_status_list_and_show_have_the_same_words_for_the_states_of_keys(
+    run: Run, url: str, failed: list[KeyFailure]
+) -> None:
+    assert run("parked", "redrive", "invoice", "--key", "order-b", "-s", url, "--yes").exit_code == 0
+    assert run("skip", "invoice", "order-c", "-s", url, "--yes").exit_code == 0
+    expected = ["parked", "redriving", "discarding"]
+
+    [status] = lines(run("status", "-s", url, "--json"))
+
+    assert [status[each] for each in ("retrying", *expected)] == [0, 1, 1, 1]
+    assert "parked 1 key, redriving 1 key, discarding 1 key" in run("status", "-s", url).stdout
+    for command in (("list",), ("show", "invoice")):
+        assert {each["state"] for each in lines(run("parked", *command, "-s", url, "--json"))} == {*expected}
+        table = run("parked", *command, "-s", url).stdout
+        assert all(f"\t{each}\t" in table for each in expected)
+
+
+def test_times_in_json_have_one_form(run: Run, url: str, failed: list[KeyFailure]) -> None:
+    groups, keys, [status] = (
+        lines(run(*command, "-s", url, "--json"))
+        for command in (("parked", "list"), ("parked", "show", "invoice"), ("status",))
+    )
+    [shown] = lines(run("parked", "show", "invoice", "order-a", "-s", url, "--json"))
+
+    first = {each["key"]: each["first_failed_at"] for each in keys}
+    assert {each["oldest"] for each in groups} == {min(first["order-a"], first["order-b"]), first["order-c"]}
+    assert status["failing_since"] == min(first.values())
+    assert shown["first_failed_at"] == first["order-a"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", first["order-a"])
 
 
 def test_show_has_error_traceback_and_event_but_no_values(run: Run, url: str, failed: list[KeyFailure]) -> None:
@@ -215,12 +247,17 @@ def test_event_that_was_not_shown_is_not_discarded(
     assert handle_rest(url, left=2) == [-2]
 
 
+PAUSED_TABLES = (("show", "invoice"), ("show", "invoice", "order-a"), ("redrive", "invoice", "--all", "--dry-run"))
+
+
 def test_list_says_that_nothing_is_retried_during_a_pause(run: Run, url: str) -> None:
     stop(url, a=[-1, 5], b=[7])
     shown, listed = run("parked", "list", "-s", url), run("parked", "list", "-s", url, "--json")
 
     assert "invoice is paused: none of its keys is retried before fait resume invoice --store" in shown.stderr
     assert [(each["state"], each["paused"]) for each in lines(listed)] == [("retrying", True)]
+    tables = [shown, *(run("parked", *each, "-s", url) for each in PAUSED_TABLES)]
+    assert [bool(re.search(r"\bfailed(\t|\n)", each.stdout)) for each in tables] == [True] * 4
 
 
 @pytest.mark.parametrize(

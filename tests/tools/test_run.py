@@ -263,7 +263,8 @@ async def test_words_of_a_worker_are_those_of_the_guide() -> None:
         "failed",
         "retrying",
         "parked",
-        "requested",
+        "redriving",
+        "discarding",
         "no heartbeat",
     } == documented
 

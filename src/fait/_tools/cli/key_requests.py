@@ -15,10 +15,11 @@ from msgspec.structs import replace
 from fait._store.command_hint import command_hint
 from fait._store.overview import error_with_place
 from fait._store.ports.failures import REQUESTED, FailureRequest, KeyFailure, is_requestable
+from fait._store.ports.registrations import Registration
 from fait._store.ports.store import Store
 from fait._store.store_url import redacted_url
 from fait._subscriptions.processor_group import LEASE_DURATION_S
-from fait._tools.cli.operator import format_time, registration_of, worker_advice
+from fait._tools.cli.operator import format_time, registration_of, state_word, worker_advice
 from fait._tools.cli.output import CommandFailed, count_of, print_json, print_line, print_message, print_table
 from fait._tools.cli.progress import ProgressMeter
 from fait._tools.cli.standard_input import confirm_count
@@ -75,14 +76,15 @@ async def execute_request(
 ) -> None:
     """Show the keys, ask, request, and wait for the end of it."""
     name = operation.name
-    failures = await _select(opened, url, name, chosen)
+    registration = await registration_of(opened, name)
+    failures = await _select(opened, url, registration, chosen)
     if options.dry_run or not failures:
-        print_failures(failures, options.as_json)
+        print_failures(failures, paused=registration.paused, as_json=options.as_json)
         print_message(f"{operation.verb}: {count_of(len(failures), 'key')}. Nothing was changed.")
         return
     action = f"{operation.verb} {count_of(len(failures), 'key')} of {name}"
     if not options.yes:
-        print_failures(failures, as_json=False, to_stderr=options.as_json)
+        print_failures(failures, paused=registration.paused, as_json=False, to_stderr=options.as_json)
         confirm_count(len(failures), operation.consequence, action)
     await _request(opened, url, operation, failures)
     advice = await worker_advice(opened, name, url)
@@ -97,13 +99,13 @@ async def execute_request(
     print_message(advice)
 
 
-async def _select(opened: Store, url: str, name: str, chosen: KeyFilter) -> list[KeyFailure]:
+async def _select(opened: Store, url: str, registration: Registration, chosen: KeyFilter) -> list[KeyFailure]:
     """Return the keys that match and are parked. If the subscription is paused, also those that would be retried.
 
     Raises:
         CommandFailed: nothing can be requested of a named key, or a filter matches none.
     """
-    registration = await registration_of(opened, name)
+    name = registration.subscription
     every = await opened.failures.failures(name)
     chosen = replace(chosen, keys=tuple(stored_key(each, every) for each in chosen.keys))
     failures = [each for each in every if chosen.matches(each)]
@@ -206,20 +208,22 @@ def as_shown(failure: KeyFailure) -> KeyFailure:
     return replace(failure, state=failure.shown_state)
 
 
-def print_failures(failures: Sequence[KeyFailure], as_json: bool, *, to_stderr: bool = False) -> None:
-    """Print failures, a line each."""
+def print_failures(failures: Sequence[KeyFailure], *, paused: bool, as_json: bool, to_stderr: bool = False) -> None:
+    """Print failures of a subscription, which may be paused, a line each."""
+    rows = [_failure_row(each, paused=paused) for each in failures]
     if to_stderr:
-        print_message("\n".join(" ".join(_failure_row(each)) for each in failures))
+        print_message("\n".join(map(" ".join, rows)))
     elif as_json:
         for each in failures:
             print_json(as_shown(each))
     else:
         columns = ("key", "state", "error", "location", "event type", "attempts", "failing since")
-        print_table(columns, [_failure_row(each) for each in failures])
+        print_table(columns, rows)
 
 
-def _failure_row(failure: KeyFailure) -> tuple[str, ...]:
+def _failure_row(failure: KeyFailure, *, paused: bool) -> tuple[str, ...]:
+    state = state_word(failure.shown_state, paused=paused)
     return (
-        failure.key, failure.shown_state, failure.error_type, failure.location, failure.event_type,
-        f"{failure.attempts:,}", format_time(failure.first_failed_at),
+        failure.key, state, failure.error_type, failure.location, failure.event_type, f"{failure.attempts:,}",
+        format_time(failure.first_failed_at),
     )  # fmt: skip

@@ -24,6 +24,7 @@ __all__ = [
     "format_time",
     "operator_name",
     "registration_of",
+    "state_word",
     "worker_advice",
 ]
 
@@ -63,6 +64,11 @@ def _user() -> str:
 def format_time(time: datetime) -> str:
     """Return a time in UTC, to the second."""
     return f"{time:%Y-%m-%d %H:%M:%S}Z"
+
+
+def state_word(state: str, *, paused: bool) -> str:
+    """Return the word for the state of a failed key in a text; JSON has the state. During a pause none is retried."""
+    return "failed" if paused and state == "retrying" else state
 
 
 async def registration_of(opened: Store, name: str) -> Registration:
