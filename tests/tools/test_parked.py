@@ -297,6 +297,11 @@ async def test_key_that_is_retried_can_be_skipped_only_during_a_pause(run: Run, 
         assert refused.exit_code == 1
         assert "not parked: 'order-a' (retrying). Nothing was changed." in refused.stderr
         assert "pause the subscription first: fait pause invoice --reason TEXT --store" in refused.stderr
+        for selection in (("--all",), ("--all", "--dry-run"), ("--error", "ValueError")):
+            none = await asyncio.to_thread(run, "parked", "redrive", "invoice", *selection, "-s", url, "--yes")
+            assert none.exit_code == (0 if "--all" in selection else 1)
+            assert ("is parked: retrying 1 key." in none.stderr) == ("--all" in selection)
+            assert "pause the subscription first: fait pause invoice --reason TEXT --store" in none.stderr
         assert (await asyncio.to_thread(run, "pause", "invoice", "--reason", "r", "-s", url)).exit_code == 0
         assert (await asyncio.to_thread(run, *skip)).exit_code == 0
         assert (await asyncio.to_thread(run, "resume", "invoice", "-s", url)).exit_code == 0
@@ -381,13 +386,19 @@ def test_pause_and_resume_are_recorded_and_repeatable(run: Run, url: str, failed
     asyncio.run(publish(url, d=[11]))
     results = [run("pause", "invoice", "--reason", "bank is closed", "--by", "ada", "-s", url) for _ in range(2)]
     assert [each.exit_code for each in results] == [0, 0]
-    assert [each.stdout for each in results] == ["invoice: paused\n", "invoice: paused before. Nothing was changed.\n"]
+    assert [each.stdout for each in results] == ["invoice: paused\n", "invoice: was paused. Nothing was changed.\n"]
+    assert ["begin no further call" in each.stderr for each in results] == [True, False]
+    assert ["fait resume invoice --store" in each.stderr for each in results] == [True, True]
     result = run("parked", "redrive", "invoice", "--key", "order-b", "-s", url, "--yes")
     assert "invoice is paused: nothing happens before fait resume invoice --store" in result.stderr
 
     results = [run("resume", "invoice", "-s", url, "--by", "bob", "--json") for _ in range(2)]
 
-    assert [json.loads(each.stdout)["changed"] for each in results] == [True, False]
+    assert [(json.loads(each.stdout)["state"], json.loads(each.stdout)["changed"]) for each in results] == [
+        ("resumed", True),
+        ("not paused", False),
+    ]
+    assert run("resume", "invoice", "-s", url).stdout == "invoice: was not paused. Nothing was changed.\n"
     assert [each[:2] for each in actions(run, url)] == [
         ("resume", "bob"),
         ("redrive", operator_name("")),

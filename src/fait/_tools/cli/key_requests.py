@@ -6,6 +6,7 @@ order of a key's events, and continues after a crash of either side.
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from fait._store.ports.registrations import Registration
 from fait._store.ports.store import Store
 from fait._store.store_url import redacted_url
 from fait._subscriptions.processor_group import LEASE_DURATION_S
-from fait._tools.cli.operator import format_time, registration_of, state_word, worker_advice
+from fait._tools.cli.operator import format_time, keys_in_state, registration_of, state_word, worker_advice
 from fait._tools.cli.output import CommandFailed, count_of, print_json, print_line, print_message, print_table
 from fait._tools.cli.progress import ProgressMeter
 from fait._tools.cli.standard_input import confirm_count
@@ -80,7 +81,8 @@ async def execute_request(
     failures = await _select(opened, url, registration, chosen)
     if options.dry_run or not failures:
         print_failures(failures, paused=registration.paused, as_json=options.as_json)
-        print_message(f"{operation.verb}: {count_of(len(failures), 'key')}. Nothing was changed.")
+        reason = "" if failures else f" {_describe_none(await opened.failures.failures(name), name, url)}"
+        print_message(f"{operation.verb}: {count_of(len(failures), 'key')}. Nothing was changed.{reason}")
         return
     action = f"{operation.verb} {count_of(len(failures), 'key')} of {name}"
     if not options.yes:
@@ -110,15 +112,15 @@ async def _select(opened: Store, url: str, registration: Registration, chosen: K
     chosen = replace(chosen, keys=tuple(stored_key(each, every) for each in chosen.keys))
     failures = [each for each in every if chosen.matches(each)]
     found = [each for each in failures if is_requestable(each, paused=registration.paused)]
+    pause = "" if registration.paused else _pause_advice(failures, name, url)
     if missing := set(chosen.keys) - {each.key for each in found}:
         states = {each.key: each.shown_state for each in failures}
         problem = ", ".join(f"{each!r} ({states.get(each, 'no such failure')})" for each in sorted(missing))
-        pause = "" if registration.paused or "retrying" not in states.values() else _pause_advice(name, url)
         raise CommandFailed(
             f"these keys of {name} are not parked: {problem}. Nothing was changed. {_see(name, url)}{pause}"
         )
     if not found and chosen != KeyFilter():
-        raise CommandFailed(f"no parked key of {name} matches. Nothing was changed. {_see(name, url)}")
+        raise CommandFailed(f"no parked key of {name} matches. Nothing was changed. {_see(name, url)}{pause}")
     return found
 
 
@@ -126,7 +128,18 @@ def _see(name: str, url: str) -> str:
     return f"Look at its failed keys with: {command_hint(f'parked show {name}', redacted_url(url))}"
 
 
-def _pause_advice(name: str, url: str) -> str:
+def _describe_none(failures: Sequence[KeyFailure], name: str, url: str) -> str:
+    """Return why nothing can be requested of any key."""
+    if not failures:
+        return f"No key of {name} has failed."
+    states = ", ".join(keys_in_state(Counter(each.shown_state for each in failures), paused=False))
+    return f"No key of {name} is parked: {states}. {_see(name, url)}{_pause_advice(failures, name, url)}"
+
+
+def _pause_advice(failures: Sequence[KeyFailure], name: str, url: str) -> str:
+    """Return what to do before a request for keys that are retried; "" if none is."""
+    if all(each.shown_state != "retrying" for each in failures):
+        return ""
     pause = command_hint(f"pause {name} --reason TEXT", redacted_url(url))
     return f". To request this of a key that is retried, pause the subscription first: {pause}"
 

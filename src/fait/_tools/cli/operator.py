@@ -3,6 +3,7 @@
 import getpass
 import os
 import socket
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from fait._store.ports.leases import RegisteredWorker
 from fait._store.ports.registrations import Registration
 from fait._store.ports.store import Store
 from fait._store.store_url import redacted_url
+from fait._tools.cli.output import count_of
 
 __all__ = [
     "ByOption",
@@ -22,6 +24,7 @@ __all__ = [
     "ReasonOption",
     "YesOption",
     "format_time",
+    "keys_in_state",
     "operator_name",
     "registration_of",
     "state_word",
@@ -69,6 +72,11 @@ def format_time(time: datetime) -> str:
 def state_word(state: str, *, paused: bool) -> str:
     """Return the word for the state of a failed key in a text; JSON has the state. During a pause none is retried."""
     return "failed" if paused and state == "retrying" else state
+
+
+def keys_in_state(counts: Mapping[str, int], *, paused: bool) -> list[str]:
+    """Return the words for numbers of failed keys, by their state. During a pause none is retried."""
+    return [f"{state_word(state, paused=paused)} {count_of(count, 'key')}" for state, count in counts.items() if count]
 
 
 async def registration_of(opened: Store, name: str) -> Registration:

@@ -15,10 +15,9 @@ from fait._store.store_url import redacted_url
 from fait._subscriptions.handler_calls import hung_calls
 from fait._subscriptions.registration import RegistrationChanges
 from fait._system import SubscriptionStatus, System
-from fait._tools.cli.operator import ByOption, ReasonOption, operator_name
+from fait._tools.cli.operator import ByOption, ReasonOption, keys_in_state, operator_name
 from fait._tools.cli.options import AppOption, JsonOption, StoreOption, load_app
 from fait._tools.cli.output import command, print_json, print_message
-from fait._tools.cli.status import keys_in_state
 
 __all__ = ["report_changes", "run"]
 

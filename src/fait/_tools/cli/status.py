@@ -17,11 +17,11 @@ from fait._store.ports.failures import FailureState
 from fait._store.ports.leases import Range, RegisteredWorker
 from fait._store.ports.store import Store
 from fait._subscriptions.processor_group import LEASE_DURATION_S
-from fait._tools.cli.operator import state_word
+from fait._tools.cli.operator import keys_in_state
 from fait._tools.cli.options import JsonOption, StoreOption, open_readonly
-from fait._tools.cli.output import clear_terminal, command, count_of, print_json, print_message, print_table
+from fait._tools.cli.output import clear_terminal, command, print_json, print_message, print_table
 
-__all__ = ["keys_in_state", "status"]
+__all__ = ["status"]
 
 _COLUMNS: Final = ("subscription", "kind", "owner", "ranges", "state", "position", "lag", "lag s", "rate", "last error")
 _KEY_STATES: Final = get_args(FailureState)
@@ -207,8 +207,3 @@ def _describe_pause(name: str, key: str) -> str:
         f"{name} is paused at a failed event of the key {key!r}. When the cause is removed, run: fait resume {name}. "
         f"To give up the event, run before that: fait skip {name} {quote(key)}"
     )
-
-
-def keys_in_state(counts: Mapping[str, int], *, paused: bool) -> list[str]:
-    """Return the words for numbers of failed keys, by their state. During a pause none is retried."""
-    return [f"{state_word(state, paused=paused)} {count_of(count, 'key')}" for state, count in counts.items() if count]
