@@ -15,7 +15,7 @@ line use the same object. The declarations are checked as a whole when they are 
 
 import builtins
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar, Unpack, cast, overload
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable  # slow to import
     from pathlib import Path
 
-__all__ = ["App", "declarations_of"]
+__all__ = ["App", "declarations_of", "open_changed"]
 
 E = TypeVar("E")
 E1 = TypeVar("E1")
@@ -445,10 +445,13 @@ class App:
         for argument, names in {"forget=": forget, "accept=": accept, "rebuild=": rebuild}.items():
             check_items(argument, names, str, "a list of names")
         changes = RegistrationChanges(renamed, forget, accept, rebuild)
-        async with open_system(
-            self._resolve_locked(), url, run=run, clock=clock, changes=changes, create=create, lease_s=lease_s,
-            telemetry=telemetry,
-        ) as system:  # fmt: skip
+        options = {"run": run, "clock": clock, "create": create, "lease_s": lease_s, "telemetry": telemetry}
+        async with self._open(url, changes, **options) as system:
+            yield system
+
+    @asynccontextmanager
+    async def _open(self, url: str, changes: RegistrationChanges, **options: Any) -> AsyncGenerator[System, None]:
+        async with open_system(self._resolve_locked(), url, changes=changes, **options) as system:
             self._systems.add(system)
             try:
                 yield system
@@ -459,6 +462,11 @@ class App:
 def declarations_of(app: App) -> Declarations:
     """Return the declarations of an app; raise `DeclarationError` if they contradict each other."""
     return app._resolve()  # pyright: ignore[reportPrivateUsage]
+
+
+def open_changed(app: App, url: str, changes: RegistrationChanges) -> AbstractAsyncContextManager[System]:
+    """Run an app on an existing store, as `App.open` does, after changes that say by whom they are made, and why."""
+    return app._open(url, changes, create=False)  # pyright: ignore[reportPrivateUsage]
 
 
 def _listed(argument: str, texts: object) -> tuple[Any, ...]:

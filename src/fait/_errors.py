@@ -433,7 +433,7 @@ def _first_of(differences: Sequence[str]) -> str:
 
 
 class CheckpointMismatch(FaitError):
-    """A checkpoint belongs to another log, lies beyond the head of this one, or was deleted while it was in use.
+    """A checkpoint belongs to another log, lies beyond the head of this one, or was renamed or deleted while in use.
 
     The subscription does not run. A restored or copied database assigns its last positions again. If the subscription
     continued from the checkpoint, it would skip new events.
@@ -442,14 +442,17 @@ class CheckpointMismatch(FaitError):
         subscription: name of the subscription.
     """
 
-    def __init__(self, subscription: str, reason: str) -> None:
+    def __init__(self, subscription: str, reason: str, advice: str = "") -> None:
         self.subscription = subscription
+        after_restore = (
+            "If the database was restored or copied, run fait log adopt --store URL. If the checkpoint still does not "
+            f"match, rebuild a read model with fait rebuild {subscription} --app module:app --store URL; for a "
+            "handler, check which of its effects must be repeated, then open the app once with "
+            f"forget=[{subscription!r}]."
+        )
         super().__init__(
             f"the checkpoint of subscription {subscription!r} does not match this log: {reason}. The subscription does "
-            "not run. If the database was restored or copied, run fait log adopt --store URL. If the "
-            "checkpoint still does not match, rebuild a read model with "
-            f"fait rebuild {subscription} --app module:app --store URL; for a handler, check which of its effects must "
-            f"be repeated, then open the app once with forget=[{subscription!r}]."
+            f"not run. {advice or after_restore}"
         )
 
 

@@ -14,6 +14,13 @@ PLANS: Final = "tests/property/test_fleet.py::test_"
 
 FAULTS: Final = (
     Mutant(
+        "a worker whose subscription was renamed is shown as standby",
+        "_subscriptions/processor_group.py",
+        "renamed-subscription-shown-as-standby",
+        "pass",
+        "tests/subscriptions/test_processor.py::test_worker_of_a_subscription_that_is_not_registered_is_no_standby",
+    ),
+    Mutant(
         "old code is called for events that follow one of a type that was added",
         "_subscriptions/event_source.py",
         "added-type-noticed-by-a-record",

@@ -499,6 +499,13 @@ FAULTS = [
         "tests/tools/test_dev.py::test_blocked_process_is_ended_after_a_timeout",
     ),
     Mutant(
+        "the first Ctrl-C at a question has no effect",
+        "_tools/cli/standard_input.py",
+        "question-waits-for-a-second-ctrl-c",
+        "previous = signal.getsignal(signal.SIGINT)",
+        "tests/tools/test_interrupt.py::test_ctrl_c_ends_a_command_that_reads_standard_input",
+    ),
+    Mutant(
         "a request for keys of which another operator was faster is reported as done",
         "_tools/cli/key_requests.py",
         "changed-count-of-keys-accepted",

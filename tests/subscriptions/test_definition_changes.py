@@ -1,5 +1,6 @@
 """A definition that is not the stored one: the error says what differs. An opening without a change pays nothing."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from decimal import Decimal
@@ -259,3 +260,33 @@ async def test_rebuild_that_ends_a_pause_is_recorded_as_a_resume(url: str) -> No
     assert recorded == ["resume", "rebuild", "pause"]
     assert registration is not None
     assert not registration.paused
+
+
+async def test_failed_keys_that_a_rebuild_or_forget_removes_are_counted_in_its_record(url: str) -> None:
+    app = fait.App("market")
+
+    class Checked(fait.ReadModel, key="id"):
+        id: str
+
+        @classmethod
+        def evolve(cls, row: Self | None, event: Ordered, at: fait.Envelope) -> Self | None:
+            raise ValueError("negative")
+
+    @app.on(Ordered, name="note", on_failure=fait.FailurePolicy(attempts=1))
+    def note(event: Ordered) -> None:  # pyright: ignore[reportUnusedFunction]
+        raise ValueError("negative")
+
+    app.include(Checked)
+    async with app.open(url) as s, asyncio.timeout(30):
+        for number in range(2):
+            await s.publish(Ordered(-1), stream=f"order-{number}")
+        while [each.state for each in await s.store.failures.failures()] != ["parked"] * 4:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    async with app.open(url, forget=["note"], rebuild=["checked"], run="elsewhere") as s:
+        actions = await s.store.failures.actions()
+        failures = await s.store.failures.failures()
+
+    assert {(each.action, each.details) for each in actions} == {
+        ("forget", '{"failed_keys":2}'), ("rebuild", '{"failed_keys":2}'),
+    }  # fmt: skip
+    assert failures == []

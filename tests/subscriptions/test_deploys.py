@@ -210,3 +210,36 @@ async def test_read_model_can_be_read_when_it_is_rebuilt_elsewhere(url: str) -> 
             rows = await web.find(levels, after=result, timeout_s=30)
 
         assert [each.number for each in rows] == [1000]
+
+
+@pytest.mark.parametrize(
+    "change", [{"renamed": {"watch": "look"}}, {"forget": ["watch"]}], ids=["renamed", "forgotten"]
+)
+async def test_old_process_says_that_its_subscription_was_renamed_or_forgotten(
+    url: str, change: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    old, new = handling("old", [], Filled), fait.App("tanks")
+    if "renamed" in change:
+        new.on(Filled, name="look")(lambda event: None)
+
+    async def is_refused(system: fait.System) -> bool:
+        return isinstance((await system.status())[0].error, fait.CheckpointMismatch)
+
+    async def is_live(system: fait.System) -> bool:
+        return (await system.status())[0].state == "live"
+
+    async with old.open(url, lease_s=LEASE_S) as s:
+        await eventually(s, is_live)
+        async with new.open(url, lease_s=LEASE_S, **change):
+            await eventually(s, is_refused)
+            result = await s.publish(Filled(1), stream="tank-1")
+            with pytest.raises(fait.Stale, match="it was renamed or forgotten"):
+                await s.wait(result, timeout_s=0.5)
+            [status] = await s.status()
+        if "forget" in change:  # and registered again
+            async with old.open(url, run="elsewhere"):
+                await eventually(s, is_live)
+
+    assert (status.state, status.outage) == ("failing", True)
+    assert "Restart this process with the code that the others run." in status.error_text
+    assert caplog.text.count("it was renamed or forgotten") == 1

@@ -14,6 +14,7 @@ from fait._store.open import open_store
 from fait._store.ports.leases import Worker
 from fait._store.ports.registrations import RangeKey
 from fait._store.ports.store import Store
+from fait._subscriptions.processor_group import ProcessorGroup
 from fait._subscriptions.subscription import Outcome
 from fait.testing.contract.processors import PositionRecorder, register_recorder, running_group, until
 from fait.testing.contract.store import START, added, new, write
@@ -318,6 +319,15 @@ async def test_restart_handles_events_in_batches_again(store: Store) -> None:
 
 
 # Several apps and processes
+
+
+async def test_worker_of_a_subscription_that_is_not_registered_is_no_standby(store: Store) -> None:
+    group = ProcessorGroup(PositionRecorder(), store, "me")
+    group.run.is_paused = True
+
+    assert group.follow((), (), {}) is False  # no ranges
+
+    assert (group.state, type(group.error)) == ("failing", fait.CheckpointMismatch)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -154,6 +154,8 @@ def test_state_without_app_merges_event_data(
     result = printed_json(run("state", "order-1", "-s", store, "--json", *options))[0]
 
     assert (result["state"], result["events"], result["version"]) == (state, events, events)
+    last = printed_json(run("stream", "order-1", "-s", store, "--json"))[events - 1]
+    assert {name: result[name] for name in ("occurred_at", "recorded_at")}.items() <= last.items()
     assert result["folded_by"] == "merge of event data, last value wins"
     lines = run("state", "order-1", "-s", store, *options).stdout.splitlines()
     assert f"events\t{events}" in lines

@@ -1,11 +1,14 @@
 """An import can be killed or interrupted at any time; the next run completes it exactly."""
 
 import contextlib
+import fcntl
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +17,8 @@ from typing import Any
 import apsw
 import psutil
 import pytest
+
+from tests.tools.processes import interrupt_read
 
 LINES = 20_000
 FAIT = (sys.executable, "-c", "from fait._tools.cli.main import run; run()")
@@ -202,3 +207,70 @@ def test_closed_pipe_prints_no_error(run: Callable[..., Any], store: str, file: 
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == ""
+
+
+@pytest.fixture
+def changed_app(
+    run: Callable[..., Any], store: str, tmp_path: Path, jsonl: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store with a read model that is defined otherwise now, in the module `rebuilt`."""
+    run(
+        "import",
+        jsonl([{"stream": "case-1", "type": "t", "time": "2024-01-01T00:00:00Z", "data": {"n": 1}}]),
+        "-s",
+        store,
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setenv("FAIT_STORE", store)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rebuilt.py").write_text(REBUILT)
+    with start("rebuild", "cases", "--app", "rebuilt:app") as process:
+        assert "rebuilt cases" in process.communicate()[0]
+    (tmp_path / "rebuilt.py").write_text(REBUILT.replace("row.n + 1", "row.n + 2"))
+
+
+@pytest.mark.parametrize(
+    ("command", "question"),
+    [
+        (("definition", "accept", "cases", "--app", "rebuilt:app"), "Accept the definition? [y/N]"),
+        (("log", "adopt", "--in-place"), "Start the new epoch? [y/N]"),
+        (("advise",), "  1  "),
+    ],
+)
+def test_ctrl_c_at_a_question_ends_the_command(changed_app: None, command: tuple[str, ...], question: str) -> None:
+    terminal, stdin = pty.openpty()
+    with (
+        os.fdopen(terminal),
+        os.fdopen(stdin),
+        subprocess.Popen(
+            [*FAIT, *command], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process,
+    ):
+        assert process.stdout is not None
+        while question not in (line := process.stdout.readline()):
+            assert line, process.wait()
+        interrupt_read(process, signal.SIGINT)
+        try:
+            output, _ = process.communicate(timeout=10)
+        finally:
+            process.kill()
+
+    assert process.returncode == 130
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("command", [("advise", "--text", "-"), ("design", "--advice", "-")])
+def test_ctrl_c_ends_a_command_that_reads_standard_input(command: tuple[str, ...]) -> None:
+    with subprocess.Popen([*FAIT, *command], stdin=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as process:
+        assert process.stdin is not None
+        process.stdin.write(b"{")
+        while unread_bytes(process.stdin.fileno()):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        interrupt_read(process, signal.SIGINT)
+        assert process.wait(10) == 130
+
+
+def unread_bytes(pipe: int) -> int:
+    """The number of bytes in a pipe."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)

@@ -3,11 +3,11 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from fait._store.ports.failures import FailureRequest, KeyFailure
 from fait._tools.cli.key_requests import _select
 from fait._tools.cli.operator import operator_name
 from tests.tools.parked_shop import Paid, park, publish, shop_of, stop, work_until
+from tests.tools.processes import interrupt_read
 
 Run = Callable[..., Any]
 FAIT = Path(sys.executable).with_name("fait")
@@ -78,6 +79,37 @@ def test_list_groups_failures_by_error_and_location(run: Run, url: str, failed: 
     text = run("parked", "list", "-s", url)
     assert "builtins.ValueError" in text.stdout
     assert text.stdout.count("\n") == 3
+
+
+def test_status_list_and_show_have_the_same_words_for_the_states_of_keys(
+    run: Run, url: str, failed: list[KeyFailure]
+) -> None:
+    assert run("parked", "redrive", "invoice", "--key", "order-b", "-s", url, "--yes").exit_code == 0
+    assert run("skip", "invoice", "order-c", "-s", url, "--yes").exit_code == 0
+    expected = ["parked", "redriving", "discarding"]
+
+    [status] = lines(run("status", "-s", url, "--json"))
+
+    assert [status[each] for each in ("retrying", *expected)] == [0, 1, 1, 1]
+    assert "parked 1 key, redriving 1 key, discarding 1 key" in run("status", "-s", url).stdout
+    for command in (("list",), ("show", "invoice")):
+        assert {each["state"] for each in lines(run("parked", *command, "-s", url, "--json"))} == {*expected}
+        table = run("parked", *command, "-s", url).stdout
+        assert all(f"\t{each}\t" in table for each in expected)
+
+
+def test_times_in_json_have_one_form(run: Run, url: str, failed: list[KeyFailure]) -> None:
+    groups, keys, [status] = (
+        lines(run(*command, "-s", url, "--json"))
+        for command in (("parked", "list"), ("parked", "show", "invoice"), ("status",))
+    )
+    [shown] = lines(run("parked", "show", "invoice", "order-a", "-s", url, "--json"))
+
+    first = {each["key"]: each["first_failed_at"] for each in keys}
+    assert {each["oldest"] for each in groups} == {min(first["order-a"], first["order-b"]), first["order-c"]}
+    assert status["failing_since"] == min(first.values())
+    assert shown["first_failed_at"] == first["order-a"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", first["order-a"])
 
 
 def test_show_has_error_traceback_and_event_but_no_values(run: Run, url: str, failed: list[KeyFailure]) -> None:
@@ -215,12 +247,17 @@ def test_event_that_was_not_shown_is_not_discarded(
     assert handle_rest(url, left=2) == [-2]
 
 
+PAUSED_TABLES = (("show", "invoice"), ("show", "invoice", "order-a"), ("redrive", "invoice", "--all", "--dry-run"))
+
+
 def test_list_says_that_nothing_is_retried_during_a_pause(run: Run, url: str) -> None:
     stop(url, a=[-1, 5], b=[7])
     shown, listed = run("parked", "list", "-s", url), run("parked", "list", "-s", url, "--json")
 
     assert "invoice is paused: none of its keys is retried before fait resume invoice --store" in shown.stderr
     assert [(each["state"], each["paused"]) for each in lines(listed)] == [("retrying", True)]
+    tables = [shown, *(run("parked", *each, "-s", url) for each in PAUSED_TABLES)]
+    assert [bool(re.search(r"\bfailed(\t|\n)", each.stdout)) for each in tables] == [True] * 4
 
 
 @pytest.mark.parametrize(
@@ -260,6 +297,11 @@ async def test_key_that_is_retried_can_be_skipped_only_during_a_pause(run: Run, 
         assert refused.exit_code == 1
         assert "not parked: 'order-a' (retrying). Nothing was changed." in refused.stderr
         assert "pause the subscription first: fait pause invoice --reason TEXT --store" in refused.stderr
+        for selection in (("--all",), ("--all", "--dry-run"), ("--error", "ValueError")):
+            none = await asyncio.to_thread(run, "parked", "redrive", "invoice", *selection, "-s", url, "--yes")
+            assert none.exit_code == (0 if "--all" in selection else 1)
+            assert ("is parked: retrying 1 key." in none.stderr) == ("--all" in selection)
+            assert "pause the subscription first: fait pause invoice --reason TEXT --store" in none.stderr
         assert (await asyncio.to_thread(run, "pause", "invoice", "--reason", "r", "-s", url)).exit_code == 0
         assert (await asyncio.to_thread(run, *skip)).exit_code == 0
         assert (await asyncio.to_thread(run, "resume", "invoice", "-s", url)).exit_code == 0
@@ -344,13 +386,19 @@ def test_pause_and_resume_are_recorded_and_repeatable(run: Run, url: str, failed
     asyncio.run(publish(url, d=[11]))
     results = [run("pause", "invoice", "--reason", "bank is closed", "--by", "ada", "-s", url) for _ in range(2)]
     assert [each.exit_code for each in results] == [0, 0]
-    assert [each.stdout for each in results] == ["invoice: paused\n", "invoice: paused before. Nothing was changed.\n"]
+    assert [each.stdout for each in results] == ["invoice: paused\n", "invoice: was paused. Nothing was changed.\n"]
+    assert ["begin no further call" in each.stderr for each in results] == [True, False]
+    assert ["fait resume invoice --store" in each.stderr for each in results] == [True, True]
     result = run("parked", "redrive", "invoice", "--key", "order-b", "-s", url, "--yes")
     assert "invoice is paused: nothing happens before fait resume invoice --store" in result.stderr
 
     results = [run("resume", "invoice", "-s", url, "--by", "bob", "--json") for _ in range(2)]
 
-    assert [json.loads(each.stdout)["changed"] for each in results] == [True, False]
+    assert [(json.loads(each.stdout)["state"], json.loads(each.stdout)["changed"]) for each in results] == [
+        ("resumed", True),
+        ("not paused", False),
+    ]
+    assert run("resume", "invoice", "-s", url).stdout == "invoice: was not paused. Nothing was changed.\n"
     assert [each[:2] for each in actions(run, url)] == [
         ("resume", "bob"),
         ("redrive", operator_name("")),
@@ -381,8 +429,7 @@ def test_ctrl_c_during_the_question_changes_nothing(run: Run, url: str, failed: 
         assert asking.stderr is not None
         while "Type 3" not in asking.stderr.readline():
             pass
-        time.sleep(0.2)  # the handler of the signal is installed with the question
-        asking.send_signal(signal.SIGINT)
+        interrupt_read(asking, signal.SIGINT)
         assert asking.wait(30) == 130
         asking.communicate()
 

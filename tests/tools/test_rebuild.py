@@ -69,11 +69,14 @@ def test_rebuild_fills_changed_read_model(run: Run, store: str, version: Callabl
     assert (result.exit_code, json.loads(result.stdout)["position"]) == (0, 90), result.stderr
     assert totals(store) == expected
 
-    result = run("rebuild", "total", "-s", store, "--app", version(2, 10))
+    audit = ("--by", "ada", "--reason", "ten times")
+    result = run("rebuild", "total", "-s", store, "--app", version(2, 10), *audit)
     assert result.exit_code == 0, result.stderr
     assert result.stdout.startswith("rebuilt total up to position 90")
     assert totals(store) == [(id, 10 * total) for id, total in expected]
     assert not (tmp_path / "trace").exists()
+    actions = [json.loads(each) for each in run("actions", "-s", store, "--json").stdout.splitlines()]
+    assert [(each["action"], each["by"], each["reason"]) for each in actions] == [("rebuild", "ada", "ten times")]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from fait._store.open import open_store
 from fait._store.overview import ObservedState
 from fait._store.ports.tables import Column, Table
 from fait._tools.cli import main
+from fait._tools.cli.operator import operator_name
 from fait._tools.cli.run import report_changes
 
 APP = """
@@ -262,7 +263,8 @@ async def test_words_of_a_worker_are_those_of_the_guide() -> None:
         "failed",
         "retrying",
         "parked",
-        "requested",
+        "redriving",
+        "discarding",
         "no heartbeat",
     } == documented
 
@@ -354,6 +356,16 @@ def run_until_live(folder: Path, url: str, app: str, *options: str) -> None:
     assert worker.returncode == 0, errors
 
 
+AUDIT = ("--by", "ada", "--reason", "as agreed")
+
+
+def recorded_actions(url: str) -> list[tuple[str, str, str, str]]:
+    command = [FAIT, "actions", "--store", url, "--json"]
+    listed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    actions = [json.loads(each) for each in listed.stdout.splitlines()]
+    return [(each["action"], each["by"], each["reason"], each["details"]) for each in actions]
+
+
 async def rings(url: str) -> list[int]:
     store = await open_store(url, create=False)
     try:
@@ -378,14 +390,32 @@ def test_changed_app_is_renamed_accepted_rebuilt_and_forgotten_by_options(
     assert asyncio.run(rings(url)) == [2]
     run_until_live(tmp_path, url, third, "--rebuild", "rings")
     assert asyncio.run(rings(url)) == [20]
-    run_until_live(tmp_path, url, write_bells(tmp_path, "fourth", "sum", 10), "--forget", "tally")
+    run_until_live(tmp_path, url, write_bells(tmp_path, "fourth", "sum", 10), "--forget", "tally", *AUDIT)
     assert (tmp_path / "handled").read_text() == "xxxx"
+    assert recorded_actions(url) == [
+        ("forget", "ada", "as agreed", '{"failed_keys":0}'),
+        ("rebuild", operator_name(""), "", '{"failed_keys":0}'),
+        ("accept", operator_name(""), "", '{"handled_types":["bell.rung"]}'),
+        ("rename", operator_name(""), "", '{"new_name":"tally"}'),
+    ]
 
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--renamed", "sum"), "--renamed takes OLD=NEW"),
+        (("--by", "ada"), "--reason and --by are recorded with a change"),
+        (("--reason", "as agreed"), "--reason and --by are recorded with a change"),
+        (("--forget", "sum", "--reason", ""), "the reason is empty"),
+    ],
+)
+def test_invalid_options_of_a_change_exit_with_2(tmp_path: Path, options: tuple[str, ...], reason: str) -> None:
+    app = write_bells(tmp_path, "bells", "sum")
     completed = subprocess.run(
-        [FAIT, "run", "--app", third, "--store", url, "--renamed", "sum"],
+        [FAIT, "run", "--app", app, "--store", f"sqlite:///{tmp_path}/bells.db", *options],
         cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    assert (completed.returncode, "--renamed takes OLD=NEW" in completed.stderr) == (2, True)
+    assert (completed.returncode, reason in completed.stderr) == (2, True), completed.stderr
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"])

@@ -164,7 +164,7 @@ async def test_key_whose_later_events_follow_a_retry_is_shown_as_retrying(run: R
         [own] = await s.status()
         repaired.set()
 
-    assert (status["retrying"], status["requested"], own.retrying) == (1, 0, 1)
+    assert (status["retrying"], status["redriving"], own.retrying) == (1, 0, 1)
     assert (listed["state"], shown["state"]) == ("retrying", "retrying")
 
 

@@ -25,20 +25,13 @@ MAX_CALL_S: Final = 30.0
 MAX_HELD_AGE: Final = DEFAULT_RETENTION
 """Maximum age of a message that a subscription has not passed; an older one is a problem."""
 
-MAX_EXAMINED_ACTIONS: Final = 10_000
-"""Number of actions among which the one is searched that has paused a subscription."""
-
 
 async def examine_subscriptions(store: Store, redacted_url: str) -> list[Finding]:
     """Check each subscription: its log and epoch, the positions of its ranges, its worker, and the keys that failed."""
     overviews, findings = await read_overviews(store), list[Finding]()
-    is_any_paused = any(each.state == "paused" for each in overviews)
-    # fault: pause-before-many-actions-not-found
-    actions = await store.failures.actions(limit=MAX_EXAMINED_ACTIONS) if is_any_paused else ()
-    pauses = {each.subscription: each for each in reversed(actions) if each.action == "pause"}
     last = await store.log.last_position()  # read after the positions, which are at or below it
     for each in overviews:
-        findings.append(_examine_subscription(store.log, each, last, pauses.get(each.name), redacted_url))
+        findings.append(_examine_subscription(store.log, each, last, await _last_pause(store, each), redacted_url))
         findings += _find_long_call(each)
         findings += _find_failed_keys(each, redacted_url)
         lowest = min(each.ranges, key=attrgetter("finished"))
@@ -46,6 +39,15 @@ async def examine_subscriptions(store: Store, redacted_url: str) -> list[Finding
         if each.registration.kind == "consumer":
             findings += _find_jumps(each.name, await store.inbox.position_jumps(each.name, MAX_POSITION_JUMP))
     return findings
+
+
+async def _last_pause(store: Store, each: SubscriptionOverview) -> Action | None:
+    """Return the record of the pause of a subscription; None if it is not paused."""
+    if each.state != "paused":
+        return None
+    # fault: pause-before-many-actions-not-found
+    found = await store.failures.actions(each.name, "pause", limit=1)
+    return found[0] if found else None
 
 
 def _examine_subscription(

@@ -179,9 +179,8 @@ class Processor:
         elif registration.epoch_id != run.store.log.identity.epoch_id:
             reason = "its epoch ended while the subscription was running; open the app again"
             refusal = CheckpointMismatch(name, reason)
-        if refusal is not None and type(refusal) is not type(run.refusal):
-            logger.warning("subscription waits: subscription=%s error=%s", name, refusal)
-            run.refusal = refusal
+        if refusal is not None:
+            run.refuse(refusal)
 
     async def _do_work(self) -> Step:
         """Work under the lease until it is lost, or this is stopped."""

@@ -218,7 +218,11 @@ class ProcessorGroup:
             Whether this worker has fewer ranges than it should.
         """
         self.started, now = True, self.run.clock.monotonic()
-        if self._stop or not ranges:
+        if self._stop:
+            return False
+        if not ranges:
+            # fault: renamed-subscription-shown-as-standby
+            self.run.refuse_retired()
             return False
         self.observe_ranges(ranges)
         others = [each.worker for each in ranges if each.worker != self.run.worker and each.heartbeat is not None]

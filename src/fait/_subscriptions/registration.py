@@ -77,7 +77,7 @@ class Registrar:
             await self._record("rename", old, changes, new_name=new)
             await self._registrations.rename(old, new)
         for name in changes.forgotten:
-            await self._record("forget", name, changes)
+            await self._record("forget", name, changes, failed_keys=await self._count_failed_keys(name))
             await self._registrations.forget(name)
         for name in changes.accepted:
             await self._record("accept", name, changes, handled_types=self._definitions[name].handled_types)
@@ -99,6 +99,10 @@ class Registrar:
             return
         by = changes.by or f"{self._app}@{socket.gethostname()}"
         await self._store.failures.record_action(action, name, json.encode(details).decode(), by, changes.reason)
+
+    async def _count_failed_keys(self, name: str) -> int:
+        """Return how many keys have failed: their failures are removed with the checkpoint."""
+        return len(await self._store.failures.failures(name))
 
     def _is_accepted(self, registration: Registration) -> bool:
         declared = self._registration(self._definitions[registration.subscription])
@@ -206,7 +210,7 @@ class Registrar:
         definition = self._definitions[name]
         assert definition.table is not None
         await self._check_not_expired(definition, 0)  # before anything is changed
-        await self._record("rebuild", name, changes)
+        await self._record("rebuild", name, changes, failed_keys=await self._count_failed_keys(name))
         if (registration := await self._registrations.registration(name)) is not None and registration.paused:
             # fault: pause-ended-without-a-record
             await self._record("resume", name, changes, rebuild=True)

@@ -119,6 +119,20 @@ class SubscriptionRun:
         # fault: outage-of-one-range-stops-all
         return self.owned <= self._outages.keys()
 
+    def refuse(self, refusal: Exception) -> None:
+        """Show why no range can be acquired, and log it once."""
+        if type(refusal) is not type(self.refusal):
+            logger.warning("subscription waits: subscription=%s error=%s", self.definition.name, refusal)
+            self.refusal = refusal
+
+    def refuse_retired(self) -> None:
+        """Show that the subscription is no longer registered: the store has no range of it."""
+        self.is_paused = False
+        self.keep_outages(())
+        reason = "it was renamed or forgotten while the subscription was running; see fait actions"
+        advice = "Restart this process with the code that the others run."
+        self.refuse(CheckpointMismatch(self.definition.name, reason, advice))
+
     def outage_error(self, range: RangeKey) -> Exception | None:
         """Return the error because of which a range waits; None if it does not."""
         outage = self._outages.get(range)

@@ -1,6 +1,7 @@
 """Failures of keys and actions of operators in memory."""
 
 from collections.abc import Sequence
+from itertools import islice
 
 from msgspec.structs import replace
 
@@ -49,5 +50,12 @@ class MemoryFailures:
     async def record_action(self, action: str, subscription: str, details: str, by: str, reason: str) -> None:
         self._state.record_action(action, subscription, details, by, reason)
 
-    async def actions(self, *, limit: int = MAX_ACTIONS) -> Sequence[Action]:
-        return self._state.actions[::-1][:limit]
+    async def actions(
+        self, subscription: str | None = None, action: str | None = None, *, limit: int = MAX_ACTIONS
+    ) -> Sequence[Action]:
+        matching = (
+            each
+            for each in reversed(self._state.actions)
+            if subscription in (None, each.subscription) and action in (None, each.action)
+        )
+        return list(islice(matching, limit))

@@ -162,7 +162,8 @@ class Action(Struct, frozen=True):
 
     Attributes:
         at: when it was recorded.
-        action: what was done: "redrive", "discard", "pause", "resume".
+        action: what was done: "redrive", "discard", "pause", "resume", "rewind"; of a registration: "rename", "forget",
+            "accept", "rebuild".
         subscription: name of the subscription.
         details: what it concerned, as JSON text.
         by: who did it.
@@ -210,6 +211,14 @@ class Failures(Protocol):
         """Record an action of an operator, with the current time."""
         ...
 
-    async def actions(self, *, limit: int = MAX_ACTIONS) -> Sequence[Action]:
-        """Return the last actions, the latest first."""
+    async def actions(
+        self, subscription: str | None = None, action: str | None = None, *, limit: int = MAX_ACTIONS
+    ) -> Sequence[Action]:
+        """Return the last actions, the latest first.
+
+        Args:
+            subscription: only those that concern this subscription; None: all.
+            action: only those of this name, such as "pause"; None: all.
+            limit: maximum number of actions.
+        """
         ...

@@ -44,8 +44,11 @@ class PostgresFailures:
     async def record_action(self, action: str, subscription: str, details: str, by: str, reason: str) -> None:
         await self._database.fetch("insert_action", action, subscription, details, by, reason, self._database.now())
 
-    async def actions(self, *, limit: int = MAX_ACTIONS) -> Sequence[Action]:
-        return [Action(*row) for row in await self._database.fetch("read_actions", limit)]
+    async def actions(
+        self, subscription: str | None = None, action: str | None = None, *, limit: int = MAX_ACTIONS
+    ) -> Sequence[Action]:
+        rows = await self._database.fetch("read_actions", subscription, action, limit)
+        return [Action(*row) for row in rows]
 
 
 async def change_failures(

@@ -57,8 +57,10 @@ class SqliteFailures:
         values = (action, subscription, details, by, reason, to_timestamp(self._clock.now()))
         await self._writer.run(lambda connection: connection.execute(SQL["insert_action"], values).fetchall())
 
-    async def actions(self, *, limit: int = MAX_ACTIONS) -> Sequence[Action]:
-        rows = await self._read("read_actions", limit)
+    async def actions(
+        self, subscription: str | None = None, action: str | None = None, *, limit: int = MAX_ACTIONS
+    ) -> Sequence[Action]:
+        rows = await self._read("read_actions", subscription, action, limit)
         return [Action(datetime.fromisoformat(time), *columns) for time, *columns in rows]
 
     async def _read(self, statement: str, *values: Any) -> list[Any]:

@@ -21,6 +21,7 @@ from fait._tools.cli.design_file import ForceOption, existing_document, write_te
 from fait._tools.cli.interview import STATE_FILE, interview
 from fait._tools.cli.options import JsonOption
 from fait._tools.cli.output import command, count_of, print_json, print_line, print_message
+from fait._tools.cli.standard_input import read_bytes
 
 __all__ = ["advise"]
 
@@ -105,7 +106,7 @@ def _modules(description: str | None, text: Path | None, facts: Path | None, sta
 def _content(path: Path) -> bytes:
     """Read a file or standard input, up to one byte more than a description may have."""
     if str(path) == "-":
-        return sys.stdin.buffer.read(MAX_TEXT_BYTES + 1)
+        return read_bytes(MAX_TEXT_BYTES + 1)
     try:
         with path.open("rb") as file:
             return file.read(MAX_TEXT_BYTES + 1)

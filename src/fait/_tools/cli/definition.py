@@ -1,6 +1,5 @@
 """`fait definition`: shows the stored definition of a subscription, compares that of the app, and replaces it."""
 
-import sys
 from collections.abc import Sequence
 
 import typer
@@ -15,6 +14,7 @@ from fait._system import compare_definition, open_system
 from fait._tools.cli.operator import ByOption, NameArgument, ReasonOption, YesOption, operator_name, registration_of
 from fait._tools.cli.options import AppOption, JsonOption, StoreOption, load_app, open_readonly
 from fait._tools.cli.output import CommandFailed, command, print_json, print_line, print_message, print_table
+from fait._tools.cli.standard_input import confirm
 
 __all__ = ["definition"]
 
@@ -98,7 +98,7 @@ async def accept(
         _print_unchanged(registration, as_json)
         return
     if not yes:
-        _confirm(registration, differences)
+        _ask(registration, differences)
     changes = RegistrationChanges(accepted=[name], by=operator_name(by), reason=reason)
     async with open_system(part, store, run="elsewhere", changes=changes, create=False) as system:
         accepted = await registration_of(system.store, name)
@@ -137,13 +137,11 @@ def _described(registration: Registration) -> dict[str, object]:
     }
 
 
-def _confirm(registration: Registration, differences: Sequence[str] | None) -> None:
+def _ask(registration: Registration, differences: Sequence[str] | None) -> None:
     name = registration.subscription
     consequence = "keeps the rows that the old code has computed"
     if registration.kind != "read_model":
         consequence = "handles only the event types of this code from now on"
     if differences:
         print_message(f"what differs: {', '.join(differences)}")
-    print_message(f"{name} {consequence}. Processes with other code stop running it.\nAccept the definition? [y/N]")
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise CommandFailed("canceled. Nothing was changed.")
+    confirm(f"{name} {consequence}. Processes with other code stop running it.\nAccept the definition?")

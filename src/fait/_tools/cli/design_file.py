@@ -1,6 +1,5 @@
 """Files of `fait design` and `fait advise --out`: how a design document is read, and when it may be written again."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -8,6 +7,7 @@ import typer
 
 from fait._design.document import DesignDocument, parse_document
 from fait._errors import UsageError
+from fait._tools.cli.standard_input import read_bytes
 
 __all__ = ["MAX_FILE_BYTES", "ForceOption", "existing_document", "read_text", "write_text"]
 
@@ -55,7 +55,7 @@ def read_text(path: Path) -> str:
         UsageError: it cannot be read, is too large, or is not UTF-8.
     """
     try:
-        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        data = read_bytes() if str(path) == "-" else path.read_bytes()
         if len(data) > MAX_FILE_BYTES:
             raise UsageError(f"{path} has more than {MAX_FILE_BYTES >> 20} MiB. Nothing was written.")
         return data.decode("utf-8")

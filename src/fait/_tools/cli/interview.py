@@ -12,6 +12,7 @@ from fait._advice.facts import FACTS, Fact, Module, Value, facts_of
 from fait._advice.questions import QUESTIONS, open_questions
 from fait._errors import UsageError
 from fait._tools.cli.output import print_line
+from fait._tools.cli.standard_input import interruptible
 
 __all__ = ["STATE_FILE", "Answers", "interview"]
 
@@ -116,6 +117,7 @@ def _apply(answers: Answers, name: str, reply: str) -> bool:
 
 def _reply() -> str:
     try:
-        return input("> ").strip().lower()
+        with interruptible():
+            return input("> ").strip().lower()
     except EOFError:
         return "q"

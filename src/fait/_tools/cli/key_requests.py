@@ -6,6 +6,7 @@ order of a key's events, and continues after a crash of either side.
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -15,12 +16,14 @@ from msgspec.structs import replace
 from fait._store.command_hint import command_hint
 from fait._store.overview import error_with_place
 from fait._store.ports.failures import REQUESTED, FailureRequest, KeyFailure, is_requestable
+from fait._store.ports.registrations import Registration
 from fait._store.ports.store import Store
 from fait._store.store_url import redacted_url
 from fait._subscriptions.processor_group import LEASE_DURATION_S
-from fait._tools.cli.operator import confirm_count, format_time, registration_of, worker_advice
+from fait._tools.cli.operator import format_time, keys_in_state, registration_of, state_word, worker_advice
 from fait._tools.cli.output import CommandFailed, count_of, print_json, print_line, print_message, print_table
 from fait._tools.cli.progress import ProgressMeter
+from fait._tools.cli.standard_input import confirm_count
 
 __all__ = ["KeyFilter", "Operation", "RequestOptions", "as_shown", "execute_request", "print_failures", "stored_key"]
 
@@ -74,14 +77,16 @@ async def execute_request(
 ) -> None:
     """Show the keys, ask, request, and wait for the end of it."""
     name = operation.name
-    failures = await _select(opened, url, name, chosen)
+    registration = await registration_of(opened, name)
+    failures = await _select(opened, url, registration, chosen)
     if options.dry_run or not failures:
-        print_failures(failures, options.as_json)
-        print_message(f"{operation.verb}: {count_of(len(failures), 'key')}. Nothing was changed.")
+        print_failures(failures, paused=registration.paused, as_json=options.as_json)
+        reason = "" if failures else f" {_describe_none(await opened.failures.failures(name), name, url)}"
+        print_message(f"{operation.verb}: {count_of(len(failures), 'key')}. Nothing was changed.{reason}")
         return
     action = f"{operation.verb} {count_of(len(failures), 'key')} of {name}"
     if not options.yes:
-        print_failures(failures, as_json=False, to_stderr=options.as_json)
+        print_failures(failures, paused=registration.paused, as_json=False, to_stderr=options.as_json)
         confirm_count(len(failures), operation.consequence, action)
     await _request(opened, url, operation, failures)
     advice = await worker_advice(opened, name, url)
@@ -96,26 +101,26 @@ async def execute_request(
     print_message(advice)
 
 
-async def _select(opened: Store, url: str, name: str, chosen: KeyFilter) -> list[KeyFailure]:
+async def _select(opened: Store, url: str, registration: Registration, chosen: KeyFilter) -> list[KeyFailure]:
     """Return the keys that match and are parked. If the subscription is paused, also those that would be retried.
 
     Raises:
         CommandFailed: nothing can be requested of a named key, or a filter matches none.
     """
-    registration = await registration_of(opened, name)
+    name = registration.subscription
     every = await opened.failures.failures(name)
     chosen = replace(chosen, keys=tuple(stored_key(each, every) for each in chosen.keys))
     failures = [each for each in every if chosen.matches(each)]
     found = [each for each in failures if is_requestable(each, paused=registration.paused)]
+    pause = "" if registration.paused else _pause_advice(failures, name, url)
     if missing := set(chosen.keys) - {each.key for each in found}:
         states = {each.key: each.shown_state for each in failures}
         problem = ", ".join(f"{each!r} ({states.get(each, 'no such failure')})" for each in sorted(missing))
-        pause = "" if registration.paused or "retrying" not in states.values() else _pause_advice(name, url)
         raise CommandFailed(
             f"these keys of {name} are not parked: {problem}. Nothing was changed. {_see(name, url)}{pause}"
         )
     if not found and chosen != KeyFilter():
-        raise CommandFailed(f"no parked key of {name} matches. Nothing was changed. {_see(name, url)}")
+        raise CommandFailed(f"no parked key of {name} matches. Nothing was changed. {_see(name, url)}{pause}")
     return found
 
 
@@ -123,7 +128,18 @@ def _see(name: str, url: str) -> str:
     return f"Look at its failed keys with: {command_hint(f'parked show {name}', redacted_url(url))}"
 
 
-def _pause_advice(name: str, url: str) -> str:
+def _describe_none(failures: Sequence[KeyFailure], name: str, url: str) -> str:
+    """Return why nothing can be requested of any key."""
+    if not failures:
+        return f"No key of {name} has failed."
+    states = ", ".join(keys_in_state(Counter(each.shown_state for each in failures), paused=False))
+    return f"No key of {name} is parked: {states}. {_see(name, url)}{_pause_advice(failures, name, url)}"
+
+
+def _pause_advice(failures: Sequence[KeyFailure], name: str, url: str) -> str:
+    """Return what to do before a request for keys that are retried; "" if none is."""
+    if all(each.shown_state != "retrying" for each in failures):
+        return ""
     pause = command_hint(f"pause {name} --reason TEXT", redacted_url(url))
     return f". To request this of a key that is retried, pause the subscription first: {pause}"
 
@@ -205,20 +221,22 @@ def as_shown(failure: KeyFailure) -> KeyFailure:
     return replace(failure, state=failure.shown_state)
 
 
-def print_failures(failures: Sequence[KeyFailure], as_json: bool, *, to_stderr: bool = False) -> None:
-    """Print failures, a line each."""
+def print_failures(failures: Sequence[KeyFailure], *, paused: bool, as_json: bool, to_stderr: bool = False) -> None:
+    """Print failures of a subscription, which may be paused, a line each."""
+    rows = [_failure_row(each, paused=paused) for each in failures]
     if to_stderr:
-        print_message("\n".join(" ".join(_failure_row(each)) for each in failures))
+        print_message("\n".join(map(" ".join, rows)))
     elif as_json:
         for each in failures:
             print_json(as_shown(each))
     else:
         columns = ("key", "state", "error", "location", "event type", "attempts", "failing since")
-        print_table(columns, [_failure_row(each) for each in failures])
+        print_table(columns, rows)
 
 
-def _failure_row(failure: KeyFailure) -> tuple[str, ...]:
+def _failure_row(failure: KeyFailure, *, paused: bool) -> tuple[str, ...]:
+    state = state_word(failure.shown_state, paused=paused)
     return (
-        failure.key, failure.shown_state, failure.error_type, failure.location, failure.event_type,
-        f"{failure.attempts:,}", format_time(failure.first_failed_at),
+        failure.key, state, failure.error_type, failure.location, failure.event_type, f"{failure.attempts:,}",
+        format_time(failure.first_failed_at),
     )  # fmt: skip

@@ -1,6 +1,5 @@
 """`fait log adopt`: starts a new epoch of a log that was restored, copied or failed over."""
 
-import sys
 from typing import Annotated
 
 import typer
@@ -10,7 +9,8 @@ from fait._store.command_hint import command_hint
 from fait._store.open import open_admin
 from fait._store.store_url import redacted_url
 from fait._tools.cli.options import JsonOption, StoreOption
-from fait._tools.cli.output import CommandFailed, command, print_json, print_line, print_message, print_table
+from fait._tools.cli.output import command, print_json, print_line, print_message, print_table
+from fait._tools.cli.standard_input import confirm
 
 __all__ = ["log"]
 
@@ -45,14 +45,12 @@ async def adopt(
     admin = open_admin(store)
     if not yes:
         planned = await admin.adopt(in_place=in_place, dry_run=True)
-        print_message(
+        confirm(
             f"{admin.location}: log {planned.previous.log_id} ends at position {planned.head:,} and is in epoch "
             f"{planned.previous.epoch_id}. A new epoch would start after this position. Checkpoints: "
             f"{_summary(planned)}. First stop all processes that use this log, also at its previous location.\n"
-            "Start the new epoch? [y/N]"
+            "Start the new epoch?"
         )
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise CommandFailed("canceled. Nothing was changed.")
     adopted = await admin.adopt(in_place=in_place, dry_run=False)
     if as_json:
         print_json({"store": redacted_url(store), **_as_json(adopted)})

@@ -1,10 +1,9 @@
-"""What commands of an operator share: the options of the audit, a typed confirmation, and advice about workers."""
+"""What commands of an operator share: the options of the audit, and advice about workers."""
 
 import getpass
 import os
-import signal
 import socket
-import sys
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated
 
@@ -17,17 +16,18 @@ from fait._store.ports.leases import RegisteredWorker
 from fait._store.ports.registrations import Registration
 from fait._store.ports.store import Store
 from fait._store.store_url import redacted_url
-from fait._tools.cli.output import CommandFailed, print_message
+from fait._tools.cli.output import count_of
 
 __all__ = [
     "ByOption",
     "NameArgument",
     "ReasonOption",
     "YesOption",
-    "confirm_count",
     "format_time",
+    "keys_in_state",
     "operator_name",
     "registration_of",
+    "state_word",
     "worker_advice",
 ]
 
@@ -64,29 +64,19 @@ def _user() -> str:
         return f"uid-{os.getuid()}"
 
 
-def confirm_count(count: int, consequence: str, action: str) -> None:
-    """Say on standard error what would happen, and continue only if the number is typed.
-
-    Raises:
-        CommandFailed: something else was typed.
-    """
-    print_message(f"{consequence}\nType {count} to {action}:")
-    if _read_line().strip() != str(count):
-        raise CommandFailed("canceled. Nothing was changed.")
-
-
-def _read_line() -> str:
-    """Read a line of standard input. The first Ctrl-C ends it: asyncio would only cancel the task, which is blocked."""
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        return sys.stdin.readline()
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
 def format_time(time: datetime) -> str:
     """Return a time in UTC, to the second."""
     return f"{time:%Y-%m-%d %H:%M:%S}Z"
+
+
+def state_word(state: str, *, paused: bool) -> str:
+    """Return the word for the state of a failed key in a text; JSON has the state. During a pause none is retried."""
+    return "failed" if paused and state == "retrying" else state
+
+
+def keys_in_state(counts: Mapping[str, int], *, paused: bool) -> list[str]:
+    """Return the words for numbers of failed keys, by their state. During a pause none is retried."""
+    return [f"{state_word(state, paused=paused)} {count_of(count, 'key')}" for state, count in counts.items() if count]
 
 
 async def registration_of(opened: Store, name: str) -> Registration:

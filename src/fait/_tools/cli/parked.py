@@ -30,6 +30,7 @@ from fait._tools.cli.operator import (
     format_time,
     operator_name,
     registration_of,
+    state_word,
 )
 from fait._tools.cli.options import JsonOption, StoreOption, open_readonly
 from fait._tools.cli.output import (
@@ -83,8 +84,8 @@ class FailureGroup(Struct, frozen=True):
     error_type: str
     location: str
     keys: int
-    oldest: str
-    latest: str
+    oldest: datetime
+    latest: datetime
     attempts: int
     key: str
     paused: bool
@@ -134,10 +135,10 @@ async def show(
     Without KEY, the failed keys of the subscription are listed.
     """
     async with open_readonly(store) as opened:
-        await registration_of(opened, name)
+        paused = (await registration_of(opened, name)).paused
         failures = await opened.failures.failures(name)
     if key is None:
-        print_failures(failures, as_json)
+        print_failures(failures, paused=paused, as_json=as_json)
         return
     wanted = stored_key(key, failures)
     failure = next((each for each in failures if each.key == wanted), None)
@@ -149,7 +150,7 @@ async def show(
     if as_json:
         print_json(as_shown(failure))
     else:
-        _print_failure(as_shown(failure))
+        _print_failure(failure, paused=paused)
 
 
 @parked.command("redrive")
@@ -297,25 +298,26 @@ def _summarize(failures: Sequence[KeyFailure], paused: Collection[str]) -> Failu
     first = failures[0]
     return FailureGroup(
         first.subscription, first.shown_state, first.error_type, first.location, len(failures),
-        format_time(min(each.first_failed_at for each in failures)),
-        format_time(max(each.last_failed_at for each in failures)),
+        min(each.first_failed_at for each in failures), max(each.last_failed_at for each in failures),
         max(each.attempts for each in failures), first.key, first.subscription in paused,
     )  # fmt: skip
 
 
 def _group_row(group: FailureGroup) -> tuple[str, ...]:
+    state = state_word(group.state, paused=group.paused)
     return (
-        group.subscription, group.state, group.error_type, group.location, f"{group.keys:,}", group.oldest,
+        group.subscription, state, group.error_type, group.location, f"{group.keys:,}", format_time(group.oldest),
         f"{group.attempts:,}", group.key,
     )  # fmt: skip
 
 
-def _print_failure(failure: KeyFailure) -> None:
+def _print_failure(failure: KeyFailure, *, paused: bool) -> None:
     names = (
         "subscription", "key", "state", "error_type", "error", "location", "attempts", "first_failed_at",
         "last_failed_at", "stream", "event_type", "event_id", "next_position", "requested_by", "reason",
     )  # fmt: skip
-    values = {name: getattr(failure, name) for name in names}
+    state = state_word(failure.shown_state, paused=paused)
+    values = {name: getattr(failure, name) for name in names} | {"state": state}
     print_fields(
         {
             name.replace("next_", "").replace("_", " "): format_time(value)

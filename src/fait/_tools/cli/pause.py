@@ -39,9 +39,10 @@ async def pause(
         changed = await opened.registrations.pause(name, by=operator_name(by), reason=reason)
     _print_result(name, "paused", changed, as_json)
     notice_s = HEARTBEAT_SHARE * LEASE_DURATION_S
-    print_message(
-        f"Its workers notice within a quarter of a lease ({notice_s:g} s by default), and begin no further call."
-    )
+    if changed:
+        print_message(
+            f"Its workers notice within a quarter of a lease ({notice_s:g} s by default), and begin no further call."
+        )
     print_message(f"It continues after: {command_hint(f'resume {name}', redacted_url(store))}")
 
 
@@ -54,7 +55,7 @@ async def resume(
         await registration_of(opened, name)
         changed = await opened.registrations.resume(name, by=operator_name(by), reason=reason)
         advice = await worker_advice(opened, name, store)
-    _print_result(name, "resumed" if changed else "running", changed, as_json)
+    _print_result(name, "resumed" if changed else "not paused", changed, as_json)
     print_message(advice)
 
 
@@ -77,4 +78,4 @@ def _print_result(name: str, state: str, changed: bool, as_json: bool) -> None:
     if as_json:
         print_json({"subscription": name, "state": state, "changed": changed})
     else:
-        print_line(f"{name}: {state}{'' if changed else ' before. Nothing was changed.'}")
+        print_line(f"{name}: {state}" if changed else f"{name}: was {state}. Nothing was changed.")

@@ -13,7 +13,7 @@ from fait._store.overview import error_with_place
 from fait._store.store_url import redacted_url
 from fait._subscriptions.registration import RegistrationChanges
 from fait._system import System, open_system
-from fait._tools.cli.operator import operator_name
+from fait._tools.cli.operator import ByOption, ReasonOption, operator_name
 from fait._tools.cli.options import AppOption, JsonOption, StoreOption, load_app
 from fait._tools.cli.output import CommandFailed, command, count_of, print_json, print_message
 from fait._tools.cli.progress import ProgressMeter
@@ -29,6 +29,8 @@ async def rebuild(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Table name of the read model, such as order_summary.")],
     store: StoreOption,
     app: AppOption,
+    reason: ReasonOption = "",
+    by: ByOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Empty a read model and fill it again from the log.
@@ -37,7 +39,7 @@ async def rebuild(
     """
     started_at = time.monotonic()
     declarations = declarations_of(load_app(app)).only(read_models=[name])  # this process acquires no other lease
-    changes = RegistrationChanges(rebuilt=[name], by=operator_name(""))
+    changes = RegistrationChanges(rebuilt=[name], by=operator_name(by), reason=reason)
     async with open_system(declarations, store, changes=changes, create=False) as system:
         try:
             position = await _wait_until_caught_up(system, name)

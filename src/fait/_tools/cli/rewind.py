@@ -19,13 +19,13 @@ from fait._tools.cli.operator import (
     NameArgument,
     ReasonOption,
     YesOption,
-    confirm_count,
     operator_name,
     registration_of,
     worker_advice,
 )
 from fait._tools.cli.options import AppOption, JsonOption, StoreOption, load_app, open_readonly
 from fait._tools.cli.output import command, count_of, print_json, print_message, print_table
+from fait._tools.cli.standard_input import confirm_count
 
 __all__ = ["rewind"]
 

@@ -9,13 +9,15 @@ from typing import Annotated, Final
 
 import typer
 
+from fait._app import open_changed
 from fait._errors import StoreUnavailable, UsageError
 from fait._store.store_url import redacted_url
 from fait._subscriptions.handler_calls import hung_calls
+from fait._subscriptions.registration import RegistrationChanges
 from fait._system import SubscriptionStatus, System
+from fait._tools.cli.operator import ByOption, ReasonOption, keys_in_state, operator_name
 from fait._tools.cli.options import AppOption, JsonOption, StoreOption, load_app
 from fait._tools.cli.output import command, print_json, print_message
-from fait._tools.cli.status import keys_in_state
 
 __all__ = ["report_changes", "run"]
 
@@ -45,6 +47,8 @@ async def run(
         list[str] | None,
         typer.Option(metavar="NAME", help="First accept the definition of the app, as fait definition accept."),
     ] = None,
+    reason: ReasonOption = "",
+    by: ByOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Run the handlers and read models of an app.
@@ -56,13 +60,19 @@ async def run(
     with two more: "starting", and "standby" while other workers have all of it.
 
     --rebuild, --renamed, --forget and --accept are for one start, by hand: a service that is restarted with them would
-    do the same again.
+    do the same again. Each change is recorded, as fait actions lists it.
     """
+    changes = RegistrationChanges(
+        _pairs(renamed), forget or (), accept or (), rebuild or (), by=operator_name(by), reason=reason
+    )
+    if (reason or by) and not (renamed or forget or accept or rebuild):
+        raise UsageError(
+            "--reason and --by are recorded with a change: give them with --rebuild, --renamed, --forget or --accept. "
+            "Nothing was changed."
+        )
     declared = load_app(app)
     await asyncio.sleep(0)  # lets a Ctrl-C during the import cancel this task
-    async with declared.open(
-        store, create=False, renamed=_pairs(renamed), forget=forget or (), accept=accept or (), rebuild=rebuild or ()
-    ) as system:
+    async with open_changed(declared, store, changes) as system:
         names = ", ".join(system._subscription_runner.groups) or "nothing"  # pyright: ignore[reportPrivateUsage]
         print_message(f"app {declared.name!r} on {redacted_url(store)} runs {names}. Stop with Ctrl-C.")
         reports = asyncio.create_task(report_changes(system, as_json))

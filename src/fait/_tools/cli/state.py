@@ -1,6 +1,7 @@
 """`fait state`: folds a stream to its state, now or at an earlier version or time."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from shlex import quote
 from typing import Annotated, Any
 
@@ -117,13 +118,14 @@ def _print_state(folded_by: str, values: dict[str, Raw], last: RecordedEvent, co
         "stream": last.stream,
         "version": last.version,
         "events": count,
-        "occurred_at": canonical_time(last.occurred_at),
-        "recorded_at": canonical_time(last.recorded_at),
+        "occurred_at": last.occurred_at,
+        "recorded_at": last.recorded_at,
         "folded_by": folded_by,
     }
     if as_json:
         print_json({**summary, "state": values})
         return
-    print_fields({key.replace("_", " "): str(value) for key, value in summary.items()})
+    times = {key: canonical_time(value) for key, value in summary.items() if isinstance(value, datetime)}
+    print_fields({key.replace("_", " "): str(value) for key, value in {**summary, **times}.items()})
     print_line("")
     print_fields({key: bytes(value).decode() for key, value in values.items()})

@@ -6,24 +6,25 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from shlex import quote
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args
 
 import typer
 
 from fait._clock import SystemClock
 from fait._errors import StoreUnavailable
 from fait._store.overview import SubscriptionOverview, error_with_place, read_overviews, worker_name
+from fait._store.ports.failures import FailureState
 from fait._store.ports.leases import Range, RegisteredWorker
 from fait._store.ports.store import Store
 from fait._subscriptions.processor_group import LEASE_DURATION_S
-from fait._tools.cli.operator import format_time
+from fait._tools.cli.operator import keys_in_state
 from fait._tools.cli.options import JsonOption, StoreOption, open_readonly
 from fait._tools.cli.output import clear_terminal, command, print_json, print_message, print_table
 
-__all__ = ["keys_in_state", "status"]
+__all__ = ["status"]
 
 _COLUMNS: Final = ("subscription", "kind", "owner", "ranges", "state", "position", "lag", "lag s", "rate", "last error")
-_KEY_STATES: Final = ("retrying", "parked", "requested")
+_KEY_STATES: Final = get_args(FailureState)
 
 MIN_SHOWN_CALL_S: Final = 5.0
 """Minimum duration of a call that is shown below the table."""
@@ -129,9 +130,7 @@ def _as_json(
         "waiting_workers": [worker_name(worker) for worker in each.waiting_workers],
         "ranges": [_range(part, each.owners, silent_s) for part in each.ranges],
         "state": "no heartbeat" if _is_silent(each, silent_s) else each.state,
-        "retrying": counts["retrying"],
-        "parked": counts["parked"],
-        "requested": counts["redriving"] + counts["discarding"],
+        **{state: counts[state] for state in _KEY_STATES},
         "paused_at": each.paused_at.key if each.paused_at else None,
         "stored_messages": each.stored,
         "position": each.position,
@@ -180,9 +179,9 @@ def _count_ranges(each: Mapping[str, Any]) -> str:
     return f"{total} ({spread}, {free} free)" if free else f"{total} ({spread})"
 
 
-def _failing_since(each: SubscriptionOverview) -> str | None:
+def _failing_since(each: SubscriptionOverview) -> datetime | None:
     times = [failure.first_failed_at for failure in each.failures] + ([each.outage.since] if each.outage else [])
-    return format_time(min(times)) if times else None
+    return min(times, default=None)
 
 
 def _row(each: Mapping[str, Any]) -> tuple[str, ...]:
@@ -208,13 +207,3 @@ def _describe_pause(name: str, key: str) -> str:
         f"{name} is paused at a failed event of the key {key!r}. When the cause is removed, run: fait resume {name}. "
         f"To give up the event, run before that: fait skip {name} {quote(key)}"
     )
-
-
-def keys_in_state(counts: Mapping[str, int], *, paused: bool) -> list[str]:
-    """Return the words for numbers of failed keys, by their state. During a pause none is retried."""
-    words = {"retrying": "failed"} if paused else {}
-    return [
-        f"{words.get(state, state)} {count:,} {'key' if count == 1 else 'keys'}"
-        for state, count in counts.items()
-        if count
-    ]

@@ -229,6 +229,20 @@ class FailureContract(StoreContract):
         assert [each.details for each in await store.failures.actions()] == ["[2]", "[1]", "[0]"]
         assert await store.failures.actions(limit=1) == [last]
 
+    async def test_actions_are_found_by_subscription_and_name(self, store: Store) -> None:
+        recorded = [("s", "pause"), ("t", "pause"), ("s", "resume"), ("s", "pause"), ("t", "resume")]
+        for number, (subscription, action) in enumerate(recorded):
+            await store.failures.record_action(action, subscription, f"[{number}]", "ops", "why")
+
+        async def found(*arguments: str | None, limit: int = 9) -> list[str]:
+            return [each.details for each in await store.failures.actions(*arguments, limit=limit)]
+
+        assert await found("s") == ["[3]", "[2]", "[0]"]
+        assert await found("s", "pause") == ["[3]", "[0]"]
+        assert await found("s", "pause", limit=1) == ["[3]"]
+        assert await found(None, "resume") == ["[4]", "[2]"]
+        assert await found("t", "rewind") == []
+
     # Registrations
 
     async def test_failures_stay_with_accept_and_move_with_rename(self, store: Store) -> None:
