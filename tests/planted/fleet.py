@@ -26,7 +26,14 @@ FAULTS: Final = (
         "added-type-noticed-by-a-record",
         "if False:",
         "tests/subscriptions/test_deploys.py"
-        "::test_running_worker_calls_no_handler_for_what_follows_an_event_of_an_added_type[sqlite-8]",
+        "::test_running_worker_calls_no_handler_for_what_follows_an_event_of_an_added_type[sqlite-8-new]",
+    ),
+    Mutant(
+        "old code is called for events that follow one of an added type that its own process has appended",
+        "_store/postgres/high_water_mark.py",
+        "older-revisions-for-an-appended-event",
+        "pass",
+        "tests/store/test_high_water_mark.py::test_mark_knows_the_revisions_of_registrations_before_an_appended_event",
     ),
     Mutant(
         "a page of PostgreSQL counts the changes of registrations before earlier events",

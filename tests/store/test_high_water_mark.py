@@ -98,7 +98,7 @@ async def test_append_after_restore_does_not_advance_mark() -> None:
     await until(lambda: vars(mark)["_moved"])
     vars(mark)["_waiters"] += 1  # a reader that has not been woken yet
 
-    mark.advance_to(stored_at(9), asyncio.get_running_loop().time())
+    mark.advance_to(stored_at(9), asyncio.get_running_loop().time(), 1)
     await asyncio.sleep(0)
 
     assert mark.position == 8
@@ -265,7 +265,7 @@ async def test_append_makes_mark_as_recent_as_its_call() -> None:
     assert await mark.refresh(beyond=0) == 8
     vars(mark).update(_waiters=1, _fetched_at=0.0)
 
-    mark.advance_to(stored_at(9), asyncio.get_running_loop().time() - 1)
+    mark.advance_to(stored_at(9), asyncio.get_running_loop().time() - 1, 1)
     await asyncio.sleep(0)
 
     assert mark.position == 9
@@ -277,10 +277,23 @@ async def test_appended_event_does_not_seem_to_wait_since_the_last_report() -> N
     assert await mark.refresh(beyond=0) == 8
     vars(mark).update(_waiters=1, _reported_at=asyncio.get_running_loop().time() - timeout_s)
 
-    mark.advance_to(stored_at(9), asyncio.get_running_loop().time())
+    mark.advance_to(stored_at(9), asyncio.get_running_loop().time(), 1)
 
     assert mark.position == 8  # until the readers continue
     assert not mark._is_held_back()
+
+
+async def test_mark_knows_the_revisions_of_registrations_before_an_appended_event() -> None:
+    mark = tracker((8, 8), (10, 10))
+    assert await mark.refresh(beyond=0) == 8
+    unknown = mark.revisions(8)
+    vars(mark).update(_waiters=1, _revisions=3, _revisions_position=8)
+
+    known = [mark.revisions(8), mark.revisions(9)]
+    mark.advance_to(stored_at(9), asyncio.get_running_loop().time(), 4)
+
+    assert (unknown, known) == (None, [3, None])
+    assert [mark.revisions(8), mark.revisions(9), mark.revisions(10)] == [4, 4, None]
 
 
 async def test_append_above_open_append_does_not_advance_mark(

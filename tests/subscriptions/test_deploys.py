@@ -149,12 +149,14 @@ async def test_added_event_type_is_handled_by_new_code_and_no_event_is_lost(url:
     assert {version for version, stream, _ in calls if stream.startswith("tank")} == {"old", "new"}
 
 
+@pytest.mark.parametrize("writer", ["old", "new"])
 @pytest.mark.parametrize("concurrency", [1, 8])
 async def test_running_worker_calls_no_handler_for_what_follows_an_event_of_an_added_type(
-    url: str, concurrency: int
+    url: str, concurrency: int, writer: str
 ) -> None:
     calls, streams = Calls(), [f"tank-{number}" for number in range(10)]
     old = handling("old", calls, Filled, concurrency=concurrency)
+    old.include(Drained)
     new = handling("new", calls, Filled, Drained)
     async with old.open(url, lease_s=30) as former:  # it does not look at registrations before the end
         for stream in streams:
@@ -163,7 +165,7 @@ async def test_running_worker_calls_no_handler_for_what_follows_an_event_of_an_a
         async with new.open(url, run="elsewhere") as web:
             for event in (Drained(2), Filled(3)):
                 for stream in streams:
-                    await web.publish(event, stream=stream)
+                    await (web if writer == "new" else former).publish(event, stream=stream)
 
         async def has_stopped(system: fait.System) -> bool:
             [status] = await system.status()

@@ -246,7 +246,7 @@ class Log(Protocol):
             to read every event that was acknowledged before.
 
             If the page has `revisions`, they count each change of a registration, in any process, that was
-            acknowledged before one of its events was appended by another process.
+            acknowledged before one of its events was appended.
         """
         ...
 

@@ -262,7 +262,7 @@ def recorded_single(append: Append, row: Any) -> RecordedEvent | None:
     """Return the event of an `append_one` call as a reader would get it; None if it was not stored."""
     [write] = append[0]
     [event] = write.events
-    _, _, version, position, *_, recorded_at = row
+    _, _, version, position, *_, recorded_at, _ = row
     if recorded_at is None:
         return None
     occurred_at = event.occurred_at.astimezone(UTC) if event.occurred_at else recorded_at

@@ -93,8 +93,8 @@ class Appender:
         database: the database of the log.
         clock: the clock for `recorded_at`; the server's clock is used in place of the system clock.
         expected: returns what an append requires of the log. Raises if the log was moved.
-        on_event_appended: called after a call that appended a single event, with the event and the time at which the
-            call started.
+        on_event_appended: called after a call that appended a single event, with the event, the time at which the call
+            started, and the sum of the revisions of all registrations.
 
     Attributes:
         max_batches: maximum number of batches in flight.
@@ -105,7 +105,7 @@ class Appender:
         database: Database,
         clock: Clock,
         expected: Callable[[], Expected],
-        on_event_appended: Callable[[RecordedEvent, float], None],
+        on_event_appended: Callable[[RecordedEvent, float, int], None],
     ) -> None:
         self._database = database
         self._expected = expected
@@ -310,7 +310,7 @@ class Appender:
         rows = await connection.fetch(self._database.sql["append_one"], *values)
         event = recorded_single(append, rows[0])
         if event is not None:
-            self._on_event_appended(event, started)
+            self._on_event_appended(event, started, rows[0][-1])
         return read_results([append], rows)
 
     def _recorded_at(self) -> datetime | None:

@@ -68,8 +68,8 @@ class HighWaterMark:
         self._wake_up = asyncio.Event()
         self._waiters = 0
         self._with_events = False
-        self._revisions: int | None = None
-        self._revisions_position = 0  # up to which they count
+        self._revisions = 0
+        self._revisions_position = -1  # up to which it is known
         self._fetching: asyncio.Task[int] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -81,7 +81,7 @@ class HighWaterMark:
     def revisions(self, position: int) -> int | None:
         """Return the sum of the revisions of all registrations, after the events up to a position were stored.
 
-        None: not known. What this process has appended since the last query counts as if it had been stored before it.
+        None: not known.
         """
         # fault: older-revisions-for-later-events
         return self._revisions if position <= self._revisions_position else None
@@ -135,7 +135,7 @@ class HighWaterMark:
         except FaitError as error:
             logger.warning("failed to read the high-water mark: %s", error)
 
-    def advance_to(self, event: RecordedEvent, started: float) -> None:
+    def advance_to(self, event: RecordedEvent, started: float, revisions: int) -> None:
         """Advance the mark to an event that this process has appended, if it directly follows the mark.
 
         No position is left between the two for an open append, so waiting readers get the event without a query.
@@ -143,6 +143,7 @@ class HighWaterMark:
         Args:
             event: the event.
             started: the time of the event loop at which the call that appended it started.
+            revisions: sum of the revisions of all registrations, before the event was stored.
         """
         # fault: append-advances-mark-after-restore
         # fault: append-above-gap-advances-mark
@@ -153,6 +154,8 @@ class HighWaterMark:
             self._fetched_at = max(self._fetched_at, started)
             self.tail_cache.extend(event.position, [event])
             if self._revisions_position == self.position:
+                # fault: older-revisions-for-an-appended-event
+                self._revisions = max(self._revisions, revisions)
                 self._revisions_position = event.position
             # Not immediately: the caller of the append continues before the waiting readers.
             # fault: readers-before-appender

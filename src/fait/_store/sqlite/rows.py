@@ -26,7 +26,7 @@ _MAX_SMALL_BYTES: Final = 4096
 _NO_LIMITS: Final = (None,) * 4
 """No upper limits, for `read_stream`."""
 
-PageEnd = tuple[int, int | None]
+PageEnd = tuple[int, int]
 """The last position of the log, and the sum of the revisions of all registrations at that time."""
 
 _NO_TIME: Final = datetime.min.replace(tzinfo=UTC)

@@ -338,8 +338,8 @@ END $$;
 -- fait_append_one_1: appends one event without a condition: steps 1, 3, 4 and 5 of fait_append_1 with scalar arguments,
 -- in about half the time. If the write is rejected, it calls fait_append_1, which reports why.
 --
--- Arguments are those of fait_append_1. Returns its one row, with the event's recorded_at, which is NULL if the write
--- was rejected.
+-- Arguments are those of fait_append_1. Returns its one row, with the event's recorded_at and the sum of the revisions of
+-- all registrations before it was stored, which are NULL if the write was rejected.
 CREATE FUNCTION {schema}.fait_append_one_1(
     stream_name text, expected_version bigint, event_id uuid, event_type text, event_schema_version integer,
     event_data json, event_metadata json, event_tags text[], event_occurred_at timestamptz, event_expires boolean,
@@ -347,7 +347,7 @@ CREATE FUNCTION {schema}.fait_append_one_1(
     known_position bigint DEFAULT NULL
 ) RETURNS TABLE (
     write_no integer, result text, last_version bigint, last_position bigint, existing_events json,
-    conflicting_events json, event_recorded_at timestamptz
+    conflicting_events json, event_recorded_at timestamptz, revisions bigint
 )
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
@@ -395,7 +395,7 @@ BEGIN
     END IF;
     IF last_version IS NULL THEN
         RETURN QUERY
-        SELECT f.*, NULL::timestamptz
+        SELECT f.*, NULL::timestamptz, NULL::bigint
         FROM {schema}.fait_append_1(
             ARRAY[stream_name], ARRAY[expected_version], ARRAY[1], ARRAY[1], ARRAY[1], ARRAY[event_id],
             ARRAY[event_type], ARRAY[event_schema_version], ARRAY[event_data::text], ARRAY[event_metadata::text],
@@ -405,6 +405,7 @@ BEGIN
         ) AS f;
         RETURN;
     END IF;
+    revisions := (SELECT coalesce(sum(revision), 0) FROM {schema}.fait_subscriptions);
     IF NOT {schema}.fait_is_current_1(expected_epoch, known_position) THEN
         PERFORM {schema}.fait_refuse_1(expected_epoch, known_position);
     END IF;

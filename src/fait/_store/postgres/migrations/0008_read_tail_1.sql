@@ -52,7 +52,7 @@ BEGIN
         ),
         (SELECT expired_position FROM {schema}.fait_log),
         -- After the mark is known: each change of a registration counts that precedes an event up to the mark.
-        (SELECT sum(revision) FROM {schema}.fait_subscriptions)::bigint,
+        (SELECT coalesce(sum(revision), 0) FROM {schema}.fait_subscriptions)::bigint,
         e.position, e.stream, e.version, e.type, e.schema_version, e.id::text, e.data, e.metadata, e.tags,
         e.recorded_at, e.occurred_at, e.size_bytes
     FROM (VALUES (true)) AS always LEFT JOIN (
