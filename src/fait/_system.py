@@ -283,7 +283,7 @@ class System(Client):
 
     async def _prepare(self, changes: RegistrationChanges = RegistrationChanges(), *, runs_here: bool = True) -> None:
         """Register the subscriptions; raise if those that are registered do not match the declarations."""
-        await self._registrar.apply(changes)
+        await self._registrar.apply(changes, runs_here=runs_here)
         await self._registrar.register(runs_here=runs_here)
 
     async def get(

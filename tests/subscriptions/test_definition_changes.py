@@ -290,3 +290,40 @@ async def test_failed_keys_that_a_rebuild_or_forget_removes_are_counted_in_its_r
         ("forget", '{"failed_keys":2}'), ("rebuild", '{"failed_keys":2}'),
     }  # fmt: skip
     assert failures == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"renamed": {"mail": "letters"}}, {"forget": ["mail"]}, {"rebuild": ["totals"]}, {"accept": ["mail"]}],
+    ids=lambda changes: next(iter(changes)),
+)
+async def test_opening_that_is_refused_changes_nothing(url: str, changes: dict[str, Any]) -> None:
+    def declared(share: str, mail: str = "mail", key: Any = "stream") -> fait.App:
+        class Counted(fait.ReadModel, key="id", version=len(share)):
+            id: str
+
+            @classmethod
+            def evolve(cls, row: Self | None, event: Ordered, at: fait.Envelope) -> Self | None:
+                return cls(id=at.stream_id)
+
+        app, _ = totals(share)
+        app.include(Counted)
+        app.on(Ordered, name=mail, order_key=key)(lambda event: None)
+        return app
+
+    async def stored(system: fait.System) -> tuple[object, ...]:
+        store = system.store
+        positions = [(each.key, each.position) for each in await store.leases.ranges()]
+        return await store.registrations.registrations(), positions, await store.failures.actions()
+
+    async with declared("1").open(url) as s:
+        await s.publish(Ordered(1), stream="order-1")
+        await s.wait()
+    new = declared("0.5", "letters" if "renamed" in changes else "mail", "all" if "accept" in changes else "stream")
+    async with declared("1").open(url, run="elsewhere") as s:
+        before = await stored(s)
+        with pytest.raises(fait.ReadModelChanged, match="Nothing was changed"):
+            async with new.open(url, **changes):
+                pass
+
+        assert await stored(s) == before

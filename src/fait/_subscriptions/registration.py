@@ -62,23 +62,32 @@ class Registrar:
         self._registrations = store.registrations
         self._tables = store.tables
 
-    async def apply(self, changes: RegistrationChanges) -> None:
-        """Change registrations, in the order of the attributes of `changes`.
+    async def apply(self, changes: RegistrationChanges, *, runs_here: bool = True) -> None:
+        """Change registrations, if the subscriptions can be registered after that.
+
+        Args:
+            changes: the changes.
+            runs_here: whether this process will run the subscriptions.
 
         Raises:
             UsageError: both names of a renamed subscription have a checkpoint, or it is a read model; an accepted or
                 rebuilt one is not declared; or a renamed or forgotten one has never existed, while another one that is
                 no longer declared does. Nothing was changed then.
             DeclarationError: another app of the store has a subscription of one of the names. Nothing was changed.
+            SubscriptionsChanged, DefinitionChanged, CheckpointMismatch: as `register` after the changes. Nothing was
+                changed.
             PositionExpired: see `rebuild`.
         """
+        if not (changes.renamed or changes.forgotten or changes.accepted or changes.rebuilt):
+            return
         await self._check_changes(changes)
+        await self._check_result(changes, runs_here=runs_here)
+        for name in changes.forgotten:  # first: one of them may have the new name of another
+            await self._record("forget", name, changes, failed_keys=await self._count_failed_keys(name))
+            await self._registrations.forget(name)
         for old, new in changes.renamed.items():
             await self._record("rename", old, changes, new_name=new)
             await self._registrations.rename(old, new)
-        for name in changes.forgotten:
-            await self._record("forget", name, changes, failed_keys=await self._count_failed_keys(name))
-            await self._registrations.forget(name)
         for name in changes.accepted:
             await self._record("accept", name, changes, handled_types=self._definitions[name].handled_types)
             # fault: accepted-without-parts
@@ -129,7 +138,7 @@ class Registrar:
                 self._check_app(registration)
         await self._check_unknown(changes)
         for old, new in changes.renamed.items():
-            await self._check_renamed(old, new)
+            await self._check_renamed(old, new, is_new_forgotten=new in changes.forgotten)
         tables = [each.name for each in self._definitions.values() if each.table is not None]
         for name in changes.rebuilt:
             if name not in tables:
@@ -154,16 +163,15 @@ class Registrar:
             f"handle or discard them before; see fait parked show {name}"
         )
 
-    async def _check_renamed(self, old: str, new: str) -> None:
+    async def _check_renamed(self, old: str, new: str, *, is_new_forgotten: bool) -> None:
         registration = await self._registrations.registration(old)
         if registration is None:
             return
-        if await self._registrations.registration(new):
+        if not is_new_forgotten and await self._registrations.registration(new):
             raise UsageError(
                 f"cannot rename subscription {old!r} to {new!r}: both have a checkpoint. Neither was changed. "
                 f"To continue at that of {new!r}, open the app once without renamed=, and with forget=[{old!r}]. To "
-                f"continue at that of {old!r}, open it once with forget=[{new!r}] and without renamed=, which deletes "
-                "the other one and raises SubscriptionsChanged, and then with this renamed=."
+                f"continue at that of {old!r}, open it once with this renamed=, and with forget=[{new!r}]."
             )
         # fault: renamed-without-rows
         if registration.kind == "read_model":
@@ -172,6 +180,27 @@ class Registrar:
                 f"changed. Keep the table with class ...(fait.ReadModel, table={old!r}), or open the app once with "
                 f"forget=[{old!r}] instead: {new!r} is then built from the log."
             )
+
+    async def _check_result(self, changes: RegistrationChanges, *, runs_here: bool) -> None:
+        """Raise what `register` would raise after the changes, before any of them is made."""
+        for name in changes.rebuilt:
+            await self._check_not_expired(self._definitions[name], 0)
+        state = await self._store.opening_state([])
+        result = {each.subscription: each for each in state.registrations if each.subscription not in changes.forgotten}
+        frontiers = _frontiers(state.ranges)
+        for old, new in changes.renamed.items():
+            if old in result:
+                result[new] = replace(result.pop(old), subscription=new)
+                frontiers[new] = frontiers.get(old, 0)
+        for name in changes.accepted:
+            if name in result:
+                accepted = self._definitions[name]
+                result[name] = replace(result[name], definition_hash=accepted.definition_hash)
+        for name in changes.rebuilt:
+            result[name], frontiers[name] = self._registration(self._definitions[name]), 0
+        # fault: changes-made-although-the-app-cannot-be-opened
+        self._find_added(result)
+        await self._check_registered(result, frontiers, state.last_position, runs_here=runs_here)
 
     async def _check_unknown(self, changes: RegistrationChanges) -> None:
         """Raise if a removed subscription still has a checkpoint, and `forget` names one that never existed instead.
@@ -238,15 +267,10 @@ class Registrar:
         state = await self._store.opening_state(tables)
         registrations = {each.subscription: each for each in state.registrations}
         added = self._find_added(registrations)
-        frontiers = _frontiers(state.ranges)
         # Not the head, which can be lower: an open transaction may hold it back in this process alone.
         # fault: positions-compared-with-head
         last = state.last_position
-        for definition in self._definitions.values():
-            if registration := registrations.get(definition.name):
-                await self._check(definition, registration, runs_here=runs_here)
-                if definition.kind != "consumer":
-                    self._check_position(definition.name, frontiers.get(definition.name, 0), last)
+        await self._check_registered(registrations, _frontiers(state.ranges), last, runs_here=runs_here)
         head, positions = await self._log.head() if added else 0, last_ranges(state.ranges)
         for name, definition in self._definitions.items():
             if name in added:
@@ -255,6 +279,16 @@ class Registrar:
                 if runs_here:
                     await self._replace_unknown(definition, registrations[name])
                 await self._keep(definition, registrations[name], positions[name].position, state)
+
+    async def _check_registered(
+        self, registrations: Mapping[str, Registration], frontiers: Mapping[str, int], last: int, *, runs_here: bool
+    ) -> None:
+        """Check the definitions and positions of the subscriptions that are registered."""
+        for definition in self._definitions.values():
+            if registration := registrations.get(definition.name):
+                await self._check(definition, registration, runs_here=runs_here)
+                if definition.kind != "consumer":
+                    self._check_position(definition.name, frontiers.get(definition.name, 0), last)
 
     async def compare(self, name: str) -> tuple[str, ...] | None:
         """Return what differs between the declared definition of a subscription and the stored one.
