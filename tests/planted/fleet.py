@@ -14,6 +14,13 @@ PLANS: Final = "tests/property/test_fleet.py::test_"
 
 FAULTS: Final = (
     Mutant(
+        "an opening that is refused has changed registrations",
+        "_subscriptions/registration.py",
+        "changes-made-although-the-app-cannot-be-opened",
+        "return",
+        "tests/subscriptions/test_definition_changes.py::test_opening_that_is_refused_changes_nothing[sqlite-forget]",
+    ),
+    Mutant(
         "a worker whose subscription was renamed is shown as standby",
         "_subscriptions/processor_group.py",
         "renamed-subscription-shown-as-standby",

@@ -36,9 +36,9 @@ FAULTS = [
     ),
     Mutant(
         "a worker that registers an unknown definition forgets the types of other code",
-        "_subscriptions/registration.py",
+        "_store/ports/registrations.py",
         "types-forgotten-with-an-unknown-definition",
-        "types = definition.handled_types",
+        "return accepted.handled_types",
         DEPLOYS + "type_that_is_no_longer_handled_is_passed_over_once_that_is_accepted[sqlite-memory]",
     ),
     Mutant(

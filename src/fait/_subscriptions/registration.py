@@ -343,10 +343,8 @@ class Registrar:
         """
         # fault: unknown-definition-not-replaced
         if registration.definition_hash != definition.definition_hash:
-            # fault: types-forgotten-with-an-unknown-definition
-            types = widened(registration, definition.handled_types).handled_types
-            declared = replace(self._registration(definition), handled_types=types)
-            await self._registrations.accept(declared, parts_of(definition))
+            declared = self._registration(definition)
+            await self._registrations.accept(declared, parts_of(definition), keeps_types=True)
 
     async def _keep(
         self, definition: SubscriptionDefinition, registration: Registration, position: int, state: OpeningState

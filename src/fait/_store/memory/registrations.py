@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from fait._store.memory.state import MemoryState
 from fait._store.ports.leases import Range
-from fait._store.ports.registrations import RangeKey, Registration, not_registered, widened
+from fait._store.ports.registrations import RangeKey, Registration, accepted_types, not_registered, widened
 from fait._store.ports.tables import Table
 
 __all__ = ["MemoryRegistrations"]
@@ -60,12 +60,12 @@ class MemoryRegistrations:
         self._live[subscription] = replace(current, paused=paused)
         return True
 
-    async def accept(self, registration: Registration, definition: str = "") -> None:
+    async def accept(self, registration: Registration, definition: str = "", *, keeps_types: bool = False) -> None:
         if current := self._live.get(registration.subscription):
             self._live[current.subscription] = replace(
                 current,
                 definition_hash=registration.definition_hash,
-                handled_types=registration.handled_types,
+                handled_types=accepted_types(current, registration, keeps_types=keeps_types),
                 revision=current.revision + 1,
             )
             self._state.definitions[current.subscription] = definition

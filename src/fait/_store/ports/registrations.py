@@ -19,6 +19,7 @@ __all__ = [
     "RangeKey",
     "Registration",
     "Registrations",
+    "accepted_types",
     "not_registered",
     "slot_of",
     "widened",
@@ -89,6 +90,12 @@ def widened(registration: Registration, handled_types: Sequence[str]) -> Registr
         return registration
     union = tuple(sorted({*current, *handled_types})) if handled_types else ()
     return msgspec.structs.replace(registration, handled_types=union, revision=registration.revision + 1)
+
+
+def accepted_types(stored: Registration, accepted: Registration, *, keeps_types: bool) -> tuple[str, ...]:
+    """Return the types that are handled after a definition was accepted; see `Registrations.accept`."""
+    # fault: types-forgotten-with-an-unknown-definition
+    return widened(stored, accepted.handled_types).handled_types if keeps_types else accepted.handled_types
 
 
 def not_registered(subscription: str) -> UsageError:
@@ -176,11 +183,16 @@ class Registrations(Protocol):
         """
         ...
 
-    async def accept(self, registration: Registration, definition: str = "") -> None:
+    async def accept(self, registration: Registration, definition: str = "", *, keeps_types: bool = False) -> None:
         """Replace the definition, its hash and the handled types of a subscription, and free its ranges.
 
         The positions, the failures and a pause are kept, and the revision increases. If the subscription is not
         registered, nothing happens.
+
+        Args:
+            registration: the new definition.
+            definition: its parts, as JSON text.
+            keeps_types: whether the types are added to those that are handled, instead of replacing them.
 
         Guarantees:
             `record` rejects work of the previous workers.

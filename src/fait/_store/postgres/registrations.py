@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from fait._store.ports.registrations import Registration, not_registered, widened
+from fait._store.ports.registrations import Registration, accepted_types, not_registered, widened
 from fait._store.ports.tables import Table
 from fait._store.postgres import table_sql
 from fait._store.postgres.connection import Database, PostgresConnection
@@ -73,11 +73,13 @@ class PostgresRegistrations:
             await connection.fetch(self._sql["insert_action"], *action, self._database.now())
             return True
 
-    async def accept(self, registration: Registration, definition: str = "") -> None:
-        name, types = registration.subscription, types_to_json(registration.handled_types)
-        values = (name, registration.definition_hash, types, definition)
+    async def accept(self, registration: Registration, definition: str = "", *, keeps_types: bool = False) -> None:
+        name = registration.subscription
         async with self._database.transaction() as connection:
-            if await connection.fetch(self._sql["update_definition"], *values):
+            for row in await connection.fetch(self._sql["lock_registration"], name):
+                types = types_to_json(accepted_types(from_row(row), registration, keeps_types=keeps_types))
+                values = (name, registration.definition_hash, types, definition)
+                await connection.fetch(self._sql["update_definition"], *values)
                 await connection.fetch(self._sql["free_ranges"], name)
 
     async def rename(self, old: str, new: str) -> None:

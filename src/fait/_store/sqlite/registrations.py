@@ -6,7 +6,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from fait._clock import Clock
-from fait._store.ports.registrations import SLOTS, Registration, not_registered, widened
+from fait._store.ports.registrations import SLOTS, Registration, accepted_types, not_registered, widened
 from fait._store.ports.tables import Table
 from fait._store.registration_rows import from_row, to_row, types_to_json
 from fait._store.sqlite.connection import SqliteConnection
@@ -70,11 +70,13 @@ class SqliteRegistrations:
 
         return await self._writer.run(job)
 
-    async def accept(self, registration: Registration, definition: str = "") -> None:
+    async def accept(self, registration: Registration, definition: str = "", *, keeps_types: bool = False) -> None:
         def job(connection: SqliteConnection) -> None:
-            name, types = registration.subscription, types_to_json(registration.handled_types)
-            values = (name, registration.definition_hash, types, definition)
-            if connection.execute(SQL["update_definition"], values).fetchall():
+            name = registration.subscription
+            for current in _read(connection, name):
+                types = types_to_json(accepted_types(current, registration, keeps_types=keeps_types))
+                values = (name, registration.definition_hash, types, definition)
+                connection.execute(SQL["update_definition"], values).fetchall()
                 connection.execute(SQL["free_ranges"], (name,))
 
         await self._writer.run(job)

@@ -236,6 +236,20 @@ class LeaseContract(StoreContract):
                 assert page.position == last.position
                 assert page.revisions in {revision, None}
 
+    async def test_accepted_definition_keeps_the_stored_types_if_the_caller_says_so(self, store: Store) -> None:
+        registrations, types = store.registrations, list[tuple[str, ...]]()
+        await registrations.register(replace(registration_of("s"), handled_types=("a", "b")), 0)
+
+        for accepted, keeps_types in ((("c",), True), (("b",), False), ((), True), (("a",), True)):
+            declared = replace(registration_of("s", "new"), handled_types=accepted)
+            await registrations.accept(declared, keeps_types=keeps_types)
+            stored = await registrations.registration("s")
+            assert stored is not None
+            types.append(stored.handled_types)
+
+        assert types == [("a", "b", "c"), ("b",), (), ()]
+        assert (stored.definition_hash, stored.revision) == ("new", 5)
+
     async def test_parts_of_a_definition_are_kept_until_the_definition_is_replaced(self, store: Store) -> None:
         registrations = store.registrations
         await registrations.register(replace(registration_of("a", "1"), handled_types=("t",)), 0, '{"a": 1}')
