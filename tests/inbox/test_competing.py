@@ -233,13 +233,13 @@ async def test_message_that_two_processes_handle_takes_effect_once(
     processes, connections = [Process(topic) for _ in range(2)], list[tuple[str, RabbitmqConnection]]()
     open_source = InboxSource.__init__
 
-    def remember(self: InboxSource, spec: SourceSpec, inbox: Any, clock: Any, lease: Lease) -> None:
+    def remember(self: InboxSource, spec: SourceSpec, inbox: Any, registrations: Any, clock: Any, lease: Lease) -> None:
         async def connect() -> Broker:
             broker: Any = await spec.open_broker()
             connections.append((lease.worker, broker._connection))
             return broker
 
-        open_source(self, replace(spec, open_broker=connect), inbox, clock, lease)
+        open_source(self, replace(spec, open_broker=connect), inbox, registrations, clock, lease)
 
     monkeypatch.setattr(InboxSource, "__init__", remember)
     async with AsyncExitStack() as closing:

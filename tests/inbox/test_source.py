@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 import fait
-from fait._clock import Clock, ManualClock
+from fait._clock import ManualClock
 from fait._delivery.brokers.memory.server import server_of
 from fait._delivery.brokers.port import ConsumedMessage, Lane
 from fait._delivery.brokers.rabbitmq import consumer
@@ -22,12 +22,11 @@ from fait._delivery.inbox import source
 from fait._delivery.inbox.consumer import decoder_of
 from fait._delivery.inbox.progress import ReceptionProgress
 from fait._delivery.inbox.received_event import MAX_POSITION, ReceivedEvent, Reception, bounded_text
-from fait._delivery.inbox.source import InboxSource, SourceSpec
+from fait._delivery.inbox.source import InboxSource
 from fait._delivery.wire.outgoing import bucket_of, message_of
 from fait._delivery.wire.provenance import sequence_of, source_text
 from fait._store.ports.failures import FailureRequest
-from fait._store.ports.inbox import MAX_POSITION_JUMP, MAX_TEXT_BYTES, Inbox, MarkKey, MessageId
-from fait._store.ports.leases import Lease
+from fait._store.ports.inbox import MAX_POSITION_JUMP, MAX_TEXT_BYTES, MarkKey, MessageId
 from fait._store.ports.registrations import RangeKey
 from fait._store.ports.unit_of_work import RangeMove
 from fait._subscriptions.runner import Runner
@@ -503,9 +502,9 @@ async def test_workers_whose_heartbeats_stop_while_they_open_the_broker_make_pro
     class SlowSource(InboxSource):
         """Opening the broker takes longer than a lease, and keeps the event loop of the worker busy."""
 
-        def __init__(self, spec: SourceSpec, inbox: Inbox, clock: Clock, lease: Lease) -> None:
-            super().__init__(spec, inbox, clock, lease)
-            self._worker = lease.worker
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self._worker = self._lease.worker
 
         async def _connect(self) -> Any:
             opening.add(self._worker)

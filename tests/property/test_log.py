@@ -66,6 +66,8 @@ class SameAnswers(RuleBasedStateMachine):
         )
         if method == "append":
             self.add_positions()
+        if isinstance(actual, Page):  # a log may know the revisions, or not
+            actual = msgspec.structs.replace(actual, revisions=expected.revisions)
         assert self.from_tested(actual) == expected
         return expected
 

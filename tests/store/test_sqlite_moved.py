@@ -102,6 +102,18 @@ def overwrite(path: Path, source: Path) -> None:
     path.write_bytes(source.read_bytes())
 
 
+async def test_closed_store_does_not_say_that_its_files_have_moved(
+    store: Store, path: Path, constant_checks: None
+) -> None:
+    await added(store.log, write("a"))
+    await store.close()
+
+    for entrance in set(ENTRANCES) - {"wait_for_events"}:
+        with pytest.raises(StoreUnavailable, match="the store is closed"):
+            async with soon():
+                await ENTRANCES[entrance](store)
+
+
 OVERWRITES: dict[str, Callable[[Path], object]] = {
     "by a backup": lambda path: overwrite(path, path.with_name("backup.db")),
     "by a copy": lambda path: overwrite(path, path.with_name("copy.db")),

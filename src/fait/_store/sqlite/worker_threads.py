@@ -146,7 +146,8 @@ class ReaderThreads(_WorkerThreads):
         try:
             result = await super().run(job)
         except Exception:
-            self._file.check(time.perf_counter())  # an overwritten file looks corrupt
+            if not self._closed:
+                self._file.check(time.perf_counter())  # an overwritten file looks corrupt
             raise
         self._file.check(time.perf_counter())
         return result
