@@ -235,7 +235,8 @@ class App:
                 returns the name, or None if the event is not published.
             key: function of the event that returns its key: messages with the same key keep their order. None: the key
                 is the stream.
-            category: publishes only events of the streams of this category.
+            category: publishes only events of the streams of this category. Another one is another definition, which
+                an operator accepts (`DefinitionChanged`): old workers would pass over events that it adds.
             name: name of the subscription; by default "relay-" and the topic. It is part of the source of the
                 messages: after a change of it, consumers do not recognize redelivered events.
             start: where a new relay starts: "now", at the end of the log, or at its "beginning".

@@ -355,8 +355,8 @@ class SubscriptionsChanged(FaitError):
 class DefinitionChanged(FaitError):
     """The definition of a subscription changed since it was registered. It does not run, and nothing was changed.
 
-    Of a handler and a relay, that is the order in which events are handled; of a consumer, the broker and the topic; of
-    a read model, all that its rows depend on, see `ReadModelChanged`.
+    Of a handler and a relay, that is the order in which events are handled; of a relay, its category, too; of a
+    consumer, the broker and the topic; of a read model, all that its rows depend on, see `ReadModelChanged`.
 
     Attributes:
         subscription: name of the subscription.
@@ -409,6 +409,11 @@ _FINISH_FAILED_KEYS: Final = (
     "Nothing was changed. The keys that have failed are those of the former order: see them with fait parked list "
     "{name} --store URL, and handle or discard them with the former code. Then continue: {accept}."
 )
+_CONTINUE_RELAY: Final = (
+    "Nothing was changed. To continue with the definition of this code, so that workers with another one no longer run "
+    "it: {accept}. If the order key differs, handle or discard the keys that have failed before, with the former code: "
+    "see fait parked list {name} --store URL."
+)
 _MOVE_OFFSETS: Final = (
     "Nothing was changed. Its offsets have no meaning elsewhere: it would pass over messages. If it is the same broker "
     "under another name, or messages and offsets were moved, continue with them: {accept}. Otherwise correct the URL; "
@@ -418,7 +423,7 @@ _MOVE_OFFSETS: Final = (
 _DEFINITIONS: Final[Mapping[str, tuple[str, str, str, str]]] = {
     "read_model": ("read model", "its table was built", _ROW_PARTS, _REBUILD),
     "reactor": ("handler", "it was registered", "the order of its events", _FINISH_FAILED_KEYS),
-    "relay": ("relay", "it was registered", "the order of its events", _FINISH_FAILED_KEYS),
+    "relay": ("relay", "it was registered", "the order of its events, or its category", _CONTINUE_RELAY),
     "consumer": ("consumer", "it was registered", "its broker or topic", _MOVE_OFFSETS),
 }
 """Of each kind of subscription: how people call it, when its definition was stored, what that is, and what to do."""

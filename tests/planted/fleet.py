@@ -58,6 +58,21 @@ FAULTS: Final = (
         "tests/test_telemetry.py::test_outage_of_a_consumer_is_measured_and_its_lag_is_not",
     ),
     Mutant(
+        "fait doctor advises only to start a worker, although its code cannot handle the event",
+        "_store/health.py",
+        "same-code-advised-for-a-too-new-event",
+        "if True:",
+        "tests/tools/test_doctor.py"
+        "::test_start_of_the_same_code_is_not_the_only_advice_for_an_event_that_needs_newer_code",
+    ),
+    Mutant(
+        "fait definition accept says that old code stops running a handler that handles fewer types",
+        "_tools/cli/definition.py",
+        "old-code-said-to-stop",
+        'consequence = "handles only the event types of this code. Processes with other code stop running it."',
+        "tests/tools/test_run.py::test_definition_accept_of_a_handler_asks_to_end_old_code_before",
+    ),
+    Mutant(
         "fait doctor advises to make a service available, although a broker has lost messages",
         "_store/health.py",
         "lost-messages-called-an-outage-of-a-service",

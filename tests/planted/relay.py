@@ -16,6 +16,13 @@ FAULTS = [
         "tests/delivery/test_memory.py::test_relay_of_many_events_needs_as_much_memory_as_one_of_few",
     ),
     Mutant(
+        "the category of a relay is no part of its definition: old code passes over events that new code publishes",
+        "_delivery/relay/relay.py",
+        "category-of-a-relay-not-registered",
+        "if False:",
+        "tests/relay/test_categories.py::test_other_category_of_a_relay_is_refused_until_it_is_accepted",
+    ),
+    Mutant(
         "a relay connects only when there is an event to publish",
         "_subscriptions/lane_worker.py",
         "relay-without-events-never-connects",

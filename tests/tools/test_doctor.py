@@ -12,6 +12,7 @@ import pytest
 
 import fait
 from fait._store.health import _find_held_messages
+from fait._store.overview import SubscriptionOverview
 from fait._store.ports.leases import Range
 from fait._store.ports.log import OldestMessage
 from fait._store.ports.registrations import RangeKey, Registration
@@ -124,19 +125,36 @@ def test_message_held_too_long_by_a_subscription_is_a_finding_with_its_age(run: 
     assert details["messages for stuck"].endswith("the oldest message that it has not passed, a 'mail', is 9 days old")
 
 
-async def test_advice_for_messages_behind_a_failed_key_does_not_forget_its_subscription() -> None:
+async def advice_for_held_messages(range: Range) -> str:
+    """Return the advice for an old message that is after what a subscription with a range has passed."""
+
     class OldLog:
         async def oldest_messages(self, after: int) -> list[OldestMessage]:
             return [OldestMessage("mail", after + 1, datetime(2020, 1, 1, tzinfo=UTC))]
 
     log: Any = OldLog()
     registration = Registration("send", "app", "reactor", "", (), "log", "epoch")
-    failing = Range(RangeKey("send"), 9, "", 1, None, failed_position=5, failed_key="mail-1")
+    overview = SubscriptionOverview(registration, (range,), (), (), (), 9, None)
+    [finding] = await _find_held_messages(log, overview, range, 9, "sqlite:///x.db")
+    return finding.advice
 
-    [finding] = await _find_held_messages(log, registration, failing, 9, "sqlite:///x.db")
 
-    assert "parked show send" in finding.advice
-    assert "--forget" not in finding.advice
+async def test_advice_for_messages_behind_a_failed_key_does_not_forget_its_subscription() -> None:
+    advice = await advice_for_held_messages(
+        Range(RangeKey("send"), 9, "", 1, None, failed_position=5, failed_key="mail-1")
+    )
+
+    assert "parked show send" in advice
+    assert "--forget" not in advice
+
+
+async def test_advice_for_messages_after_an_event_that_needs_newer_code_is_to_deploy_it() -> None:
+    health = json.dumps(
+        {"since": "2024-01-01T00:00:00Z", "error_type": "fait.EventTooNew", "error": "text", "location": ""}
+    )
+    advice = await advice_for_held_messages(Range(RangeKey("send"), 8, "", 1, None, health=health))
+
+    assert "Deploy the version of the app that has stored the event, or that handles its type" in advice
 
 
 @pytest.mark.parametrize(
@@ -261,6 +279,26 @@ def test_advice_for_a_subscription_that_waits_fits_the_error(run: Run, store: st
 
     [advice] = [each["advice"] for each in findings if each["name"] == "subscription sub"]
     assert step in advice
+
+
+@pytest.mark.parametrize(
+    ("error", "has_step"), [("fait.EventTooNew", True), ("builtins.ConnectionError", False)], ids=["newer", "service"]
+)
+def test_start_of_the_same_code_is_not_the_only_advice_for_an_event_that_needs_newer_code(
+    run: Run, store: str, error: str, has_step: bool
+) -> None:
+    damage(store, registered("sub", 9))
+    health = json.dumps({"since": "2024-01-01T00:00:00Z", "error_type": error, "error": "text", "location": ""})
+    damage(store, f"UPDATE fait_ranges SET health = '{health}'")
+
+    findings = json.loads(run("doctor", "-s", store, "--json").stdout)["checks"]
+
+    [finding] = [each for each in findings if each["name"] == "subscription sub"]
+    assert "no worker runs it; the last one waited since" in finding["detail"]
+    assert finding["advice"].startswith("start a worker of the app 'app': fait run")
+    step = "With the code of the last worker it waits again. Deploy the version of the app that has stored the event"
+    assert (step in finding["advice"]) == has_step
+    assert ("fait definition accept sub --app MODULE:APP" in finding["advice"]) == has_step
 
 
 def test_outage_during_the_checks_is_a_finding_after_those_that_were_made(

@@ -418,6 +418,27 @@ def test_invalid_options_of_a_change_exit_with_2(tmp_path: Path, options: tuple[
     assert (completed.returncode, reason in completed.stderr) == (2, True), completed.stderr
 
 
+def test_definition_accept_of_a_handler_asks_to_end_old_code_before(tmp_path: Path) -> None:
+    url, app = f"sqlite:///{tmp_path}/bells.db", write_bells(tmp_path, "bells", "count")
+    asyncio.run(publish(url, 2))
+    muted = '@fait.event("bell.muted")\nclass Muted: ...\n\n@bell.on(Rung, Muted, start="beginning", name="count"'
+    old = (tmp_path / "bells.py").read_text().replace('@bell.on(Rung, start="beginning", name="count"', muted)
+    (tmp_path / "old.py").write_text(old)
+    run_until_live(tmp_path, url, "old:bell")
+    completed = subprocess.run(
+        [FAIT, "definition", "accept", "count", "--app", app, "--store", url],
+        cwd=tmp_path, input="n\n", capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert "what differs: event bell.muted (no longer handled)" in completed.stderr
+    assert (
+        "count handles only the event types of this code from now on. End all processes with other code before, also "
+        "web processes: if only the types differ, their workers continue, and pass over the events of a removed type, "
+        "and whatever opens the other code adds the type again."
+    ) in completed.stderr
+    assert "stop" not in completed.stderr
+
+
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
 def test_definition_accept_keeps_rows_and_is_recorded(
     tmp_path: Path, store_url: Callable[[str], str], backend: str

@@ -35,7 +35,7 @@ async def examine_subscriptions(store: Store, redacted_url: str) -> list[Finding
         findings += _find_long_call(each)
         findings += _find_failed_keys(each, redacted_url)
         lowest = min(each.ranges, key=attrgetter("finished"))
-        findings += await _find_held_messages(store.log, each.registration, lowest, last, redacted_url)
+        findings += await _find_held_messages(store.log, each, lowest, last, redacted_url)
         if each.registration.kind == "consumer":
             findings += _find_jumps(each.name, await store.inbox.position_jumps(each.name, MAX_POSITION_JUMP))
     return findings
@@ -98,7 +98,11 @@ def _next_step(each: SubscriptionOverview, outage: Outage, redacted_url: str) ->
     # fault: lost-messages-called-an-outage-of-a-service
     match outage.error_type.removeprefix("fait."):
         case "EventTooNew":
-            return "Deploy the version of the app that has stored the event"
+            accept = command_hint(f"definition accept {each.name} --app MODULE:APP", redacted_url)
+            return (
+                "Deploy the version of the app that has stored the event, or that handles its type. If no version is "
+                f"to handle the type any more, end all processes that run old code, and run: {accept}"
+            )
         case "OffsetLost" | "BrokerLostMessages":
             rewind = command_hint(f"rewind {each.name} --app MODULE:APP --dry-run", redacted_url)
             return f"The broker has lost messages, or the topic was created again. See what would be repeated: {rewind}"
@@ -127,9 +131,18 @@ def _find_no_worker(name: str, progress: str, each: SubscriptionOverview, redact
                 f"see what differs with: {diff}. Then run: {rebuild}. If the rows of both are the same, run: {accept}"
             )
         return Finding(name, "problem", detail, advice)
-    advice = f"start a worker of the app {registration.app!r}: {command_hint('run --app MODULE:APP', redacted_url)}"
+    advice = _describe_start(each, redacted_url)
     outage = f"; the last one waited since {_describe_outage(each.outage)}" if each.outage else ""
     return Finding(name, "problem", f"{progress}: no worker runs it{outage}", advice)
+
+
+def _describe_start(each: SubscriptionOverview, redacted_url: str) -> str:
+    """Return how a subscription gets a worker that can continue."""
+    start = f"start a worker of the app {each.registration.app!r}: {command_hint('run --app MODULE:APP', redacted_url)}"
+    # fault: same-code-advised-for-a-too-new-event
+    if each.outage is None or each.outage.error_type.removeprefix("fait.") != "EventTooNew":
+        return start
+    return f"{start}. With the code of the last worker it waits again. {_next_step(each, each.outage, redacted_url)}"
 
 
 def _find_long_call(each: SubscriptionOverview) -> list[Finding]:
@@ -225,9 +238,10 @@ def _find_jumps(consumer: str, jumps: Sequence[PositionJump]) -> Iterator[Findin
 
 
 async def _find_held_messages(
-    log: Log, registration: Registration, each: Range, head: int, redacted_url: str
+    log: Log, overview: SubscriptionOverview, each: Range, head: int, redacted_url: str
 ) -> list[Finding]:
     """Check for messages past their retention that are kept because a subscription has not passed them."""
+    registration = overview.registration
     if registration.kind == "consumer":
         return []
     now = SystemClock().now()
@@ -250,8 +264,8 @@ async def _find_held_messages(
         )
         return [Finding(name, "problem", detail, advice)]
     advice = (
-        "no message after its position is dropped until the subscription has passed it: start a worker of the app "
-        f"{registration.app!r}: {run}. If the subscription was removed from the app, forget its position once: {run} "
-        f"--forget {registration.subscription}"
+        "no message after its position is dropped until the subscription has passed it: "
+        f"{_describe_start(overview, redacted_url)}. If the subscription was removed from the app, forget its position "
+        f"once: {run} --forget {registration.subscription}"
     )
     return [Finding(name, "problem", detail, advice)]

@@ -8,7 +8,7 @@ All errors of the broker are outages: the relay waits.
 import asyncio
 from collections.abc import Collection, Sequence
 from functools import partial
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -31,6 +31,9 @@ from fait._subscriptions.subscription import (
     Tenure,
     parts_of_options,
 )
+
+if TYPE_CHECKING:
+    from fait._decisions.definition_parts import DefinitionParts
 
 __all__ = ["Relay"]
 
@@ -70,8 +73,8 @@ class Relay:
             start=relay.start,
             policy=policy,
             order_key="own" if relay.key else "stream",
-            definition_hash="order_key=own" if relay.key else "",
-            parts=partial(parts_of_options, {"order key": "that of key=" if relay.key else "the stream"}),
+            definition_hash=_hash_of(relay),
+            parts=partial(_parts_of, relay),
             may_expire=registry.may_expire(handled),
         )
         self._relay = relay
@@ -186,6 +189,20 @@ class Relay:
             # fault: place-of-a-refusal-forgotten
             return _NotEncoded(as_exception(error), "event")
         return RoutedMessage(number, topic, message)
+
+
+def _hash_of(relay: RelayDefinition) -> str:
+    """Return the definition hash: old code with another order key or category must not move the checkpoint."""
+    options = ["order_key=own"] if relay.key else []
+    # fault: category-of-a-relay-not-registered
+    if relay.category is not None:
+        options.append(f"category={relay.category}")
+    return " ".join(options)
+
+
+def _parts_of(relay: RelayDefinition) -> "DefinitionParts":
+    category = {} if relay.category is None else {"category": relay.category}
+    return parts_of_options({"order key": "that of key=" if relay.key else "the stream"} | category)
 
 
 def _outcome(

@@ -86,8 +86,13 @@ async def accept(
 ) -> None:
     """Replace the stored definition of a subscription by that of the app. Its position and its rows are kept.
 
-    Accept a read model only if the new code computes the same rows as the old one; otherwise run fait rebuild. Accept a
-    handler if it is to handle fewer event types than before. Processes with the old code stop running it.
+    Accept a read model only if the new code computes the same rows as the old one; otherwise run fait rebuild.
+    Processes with the old code stop running it.
+
+    Accept a handler, relay or consumer if it is to handle fewer event types than before. End all processes with the old
+    code first, also web processes. Where only the types differ, its workers continue, and pass over the events of a
+    removed type; and whatever opens the old code adds the type again. Where more differs, such as the order key, they
+    stop running it.
     """
     part = _only(declarations_of(load_app(app)), name)
     async with open_readonly(store) as opened:
@@ -139,9 +144,14 @@ def _described(registration: Registration) -> dict[str, object]:
 
 def _ask(registration: Registration, differences: Sequence[str] | None) -> None:
     name = registration.subscription
-    consequence = "keeps the rows that the old code has computed"
+    consequence = "keeps the rows that the old code has computed. Processes with other code stop running it."
     if registration.kind != "read_model":
-        consequence = "handles only the event types of this code from now on"
+        # fault: old-code-said-to-stop
+        consequence = (
+            "handles only the event types of this code from now on. End all processes with other code before, also web "
+            "processes: if only the types differ, their workers continue, and pass over the events of a removed type, "
+            "and whatever opens the other code adds the type again."
+        )
     if differences:
         print_message(f"what differs: {', '.join(differences)}")
-    confirm(f"{name} {consequence}. Processes with other code stop running it.\nAccept the definition?")
+    confirm(f"{name} {consequence}\nAccept the definition?")
