@@ -12,12 +12,13 @@ from fait._events.query import Query
 from fait._store.ports.failures import FailureChange, KeyFailure
 from fait._store.ports.inbox import InboxChanges
 from fait._store.ports.leases import Lease
+from fait._store.ports.registrations import Registrations
 from fait._store.ports.store import Store
 from fait._store.ports.unit_of_work import RangeMove
 from fait._subscriptions.failed_events import FailedEvents, FailedPage
 from fait._subscriptions.page_reader import PageReader
 
-__all__ = ["EventSource", "InboxProgress", "LogSource", "OpenSource"]
+__all__ = ["EventSource", "InboxProgress", "LogSource", "OpenSource", "is_outdated"]
 
 
 class InboxProgress(Protocol):
@@ -75,6 +76,12 @@ OpenSource = Callable[[Lease], EventSource]
 """Returns the source of a range under a lease. It connects when it is first read."""
 
 
+async def is_outdated(lease: Lease, registrations: Registrations) -> bool:
+    """Whether the registration is not the one under which a lease was acquired: a type may have been added."""
+    registration = await registrations.registration(lease.key.subscription)
+    return registration is None or registration.revision != lease.revision
+
+
 class LogSource:
     """The events of the log.
 
@@ -107,8 +114,7 @@ class LogSource:
     async def _precedes_changes(self, page: Page) -> bool:
         """Whether the registration had the revision of the lease when the events of a page were stored."""
         if page.revisions is None or page.revisions != self._revisions:
-            registration = await self._registrations.registration(self._lease.key.subscription)
-            if registration is None or registration.revision != self._lease.revision:
+            if await is_outdated(self._lease, self._registrations):
                 return False
             self._revisions = page.revisions
         return True

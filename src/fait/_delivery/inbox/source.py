@@ -39,6 +39,7 @@ from fait._store.ports.inbox import (
 )
 from fait._store.ports.leases import Lease
 from fait._store.ports.registrations import Registrations, slot_of
+from fait._subscriptions.event_source import is_outdated
 from fait._subscriptions.failed_events import FailedPage
 from fait._telemetry import logger
 
@@ -309,10 +310,7 @@ class InboxSource:
 
     async def _was_changed(self) -> bool:
         """Whether a message was passed over that may have a type which was added."""
-        if not self._lease.handled_types:
-            return False
-        registration = await self._registrations.registration(self._spec.consumer)
-        return registration is None or registration.revision != self._lease.revision
+        return bool(self._lease.handled_types) and await is_outdated(self._lease, self._registrations)
 
     def _events(self, batch: ConsumedBatch) -> list[ReceivedEvent]:
         events, now = list[ReceivedEvent](), self._clock.now()

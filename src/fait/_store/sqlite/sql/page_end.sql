@@ -1,4 +1,4 @@
--- page_end: the position of the last event, and how often registrations were changed before it was stored.
+-- page_end: where a page ends, the position of the last event, and how often registrations were changed until now.
 -- In:   nothing
 -- Out:  position, 0: the log is empty; sum of the revisions of all registrations
 -- Plan: SEARCH fait_events
